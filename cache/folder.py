@@ -1,0 +1,113 @@
+"""The cache's folder: `clips.parquet`, `plan.parquet`, and `NAME.zarr/` with `NAME.receipts/` for each store."""
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cache.clips import FILE_NAME, read_clips
+from cache.errors import CacheError
+from cache.plan import read_plan
+from cache.receipts import Status, done_groups
+from cache.specification import Specification
+from cache.store import Store
+
+_FLAGS = {"sample_rate": {"raw": "--sr", "mfcc": "--mfcc-sr"}, "n_mfcc": {"mfcc": "--mfcc"}}
+
+
+class Cache:
+    """A dataset's cache, read. `clips` is its clip table, `plan` its plan; both are read when first asked for."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    @cached_property
+    def clips(self) -> pd.DataFrame:
+        """The clip table in the dataset's order; columns as in `cache.clips`."""
+        return read_clips(self.path)
+
+    @cached_property
+    def plan(self) -> pd.DataFrame:
+        """The plan, one row a slot; columns as in `cache.plan`."""
+        return read_plan(self.path)
+
+    def store_paths(self) -> list[Path]:
+        """The stores' folders, by name."""
+        return sorted(path for path in self.path.glob("*.zarr") if path.is_dir())
+
+    def missing(self, store: Store) -> pd.Series:
+        """The clips whose features the store lacks: no receipt, or one that is not folded yet."""
+        slots = self.clips["slot"].to_numpy()
+        known = slots < len(store.start)
+        groups = np.full(len(slots), -1)
+        groups[known] = store.start[slots[known]] // store.specification.chunk_length
+        done = np.isin(groups, list(done_groups(store.path)))
+        done[known] &= store.status[slots[known]] != Status.PENDING
+        return self.clips["clip"][~done]
+
+    def open_store(self, kind: str, sample_rate: int | None = None, n_mfcc: int | None = None) -> Store:
+        """The one complete store that fits.
+
+        Args:
+            kind: "raw" or "mfcc".
+            sample_rate: Hz of the waveform or of the MFCCs; None fits all.
+            n_mfcc: coefficients; a store of more serves fewer, its own number is preferred. None fits all.
+        Raises:
+            CacheError: no store fits, more than one does, or the one that fits is foreign or incomplete.
+        """
+        stores = [Store(path) for path in self.store_paths() if path.name.startswith(f"{kind}-")]
+        fitting = [store for store in stores if _fits(store.specification, sample_rate, n_mfcc)]
+        exact = [store for store in fitting if getattr(store.specification, "n_mfcc", None) == n_mfcc]
+        fitting = exact or fitting
+        if not fitting:
+            raise CacheError(self._none_fits(kind, sample_rate, n_mfcc))
+        if len(fitting) > 1:
+            raise CacheError(f"{self.path}: one {kind} store must fit, got {_several(kind, fitting)}")
+        missing = self.missing(fitting[0])
+        if len(missing):
+            raise CacheError(
+                f"{fitting[0].path}: incomplete store, {len(missing)} of {len(self.clips)} clips are missing, "
+                f"{missing.iloc[0]} for one; run the same featurize again, it goes on from what is done"
+            )
+        return fitting[0]
+
+    def _none_fits(self, kind: str, sample_rate: int | None, n_mfcc: int | None) -> str:
+        flags = _choice(kind, sample_rate=sample_rate, n_mfcc=n_mfcc)
+        asked = f"a {kind} store" + (f" for {flags}" if flags else "")
+        there = ", ".join(path.name for path in self.store_paths()) or "no store"
+        return f"{self.path}: must hold {asked}, got {there}; run python -m featurize {flags}".rstrip()
+
+
+def open_cache(path: str | Path) -> Cache:
+    """Open the cache in a folder for reading.
+
+    Raises:
+        CacheError: there is no cache, or its clip table is foreign, newer or damaged.
+    """
+    cache = Cache(Path(path))
+    if not (cache.path / FILE_NAME).is_file():
+        raise CacheError(f"{cache.path}: no cache here; run `python -m featurize` first")
+    _ = cache.clips
+    return cache
+
+
+def _fits(specification: Specification, sample_rate: int | None, n_mfcc: int | None) -> bool:
+    if sample_rate is not None and specification.sample_rate != sample_rate:
+        return False
+    return n_mfcc is None or specification.n_mfcc >= n_mfcc
+
+
+def _several(kind: str, stores: list[Store]) -> str:
+    names = " and ".join(store.name for store in stores)
+    flags = [
+        by_kind[kind]
+        for field, by_kind in _FLAGS.items()
+        if kind in by_kind and len({getattr(store.specification, field) for store in stores}) > 1
+    ]
+    choose = f"choose with {' or '.join(flags)}" if flags else "remove all but one with `python -m cache rm STORE`"
+    return f"{names}; {choose}"
+
+
+def _choice(kind: str, **values: int | None) -> str:
+    return " ".join(f"{_FLAGS[name][kind]} {value}" for name, value in values.items() if value is not None)

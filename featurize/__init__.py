@@ -1,0 +1,1 @@
+"""Featurize: decode every recording of a dataset once, into the stores of its cache."""

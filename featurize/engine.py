@@ -1,0 +1,32 @@
+"""Where jobs run: threads of this process, or processes of this machine, by joblib.
+
+Decoding, resampling and FFTs release the GIL, so threads scale and have no start-up to pay; processes pay off
+where many cores make them faster. Either way BLAS is pinned to one thread: with more, its last bits change.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal
+
+from joblib import Parallel, cpu_count, delayed, parallel_config
+from threadpoolctl import threadpool_limits
+
+Engine = Literal["threads", "processes"]
+_BACKENDS = {
+    "threads": {"backend": "threading"},
+    "processes": {"backend": "loky", "inner_max_num_threads": 1},
+}
+
+
+def run_jobs(function: Callable, jobs: Iterable, n_jobs: int, engine: Engine) -> Iterator:
+    """Call function on each job, n_jobs at a time, and yield what they return as they end.
+
+    Raises:
+        what a job raises; joblib's TerminatedWorkerError where a worker process was killed.
+    """
+    with threadpool_limits(1), parallel_config(n_jobs=n_jobs, **_BACKENDS[engine]):
+        yield from Parallel(return_as="generator_unordered")(delayed(function)(job) for job in jobs)
+
+
+def default_jobs() -> int:
+    """The processors that this process may use."""
+    return cpu_count()

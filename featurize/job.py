@@ -1,0 +1,110 @@
+"""One job: decode the clips of one group once, and write that group's chunks in every store that lacks them.
+
+A chunk's bytes depend on the group's recordings and the store's specification alone: not on the other jobs,
+their order, or what was there before.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cache.receipts import Receipt, Status
+from featurize.decode import DecodeError, Header, decode, digest
+from featurize.page import Page, Target
+from featurize.waveform import Waveform
+
+
+class StoppedError(ValueError):
+    """A clip failed and the run was asked to stop at the first that does."""
+
+
+class _ChangedError(OSError):
+    """A recording is not the one that was planned."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A slot to fill: its number, and what the plan says of its recording; digest "" where not read yet.
+
+    offsets: where it begins in its group, in samples or frames, for each of the job's targets.
+    """
+
+    number: int
+    path: Path
+    size: int
+    mtime_ns: int
+    digest: str
+    header: Header
+    offsets: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A group: its slots, the chunks it takes, the stores that lack it."""
+
+    group: int
+    n_chunks: int
+    slots: tuple[Slot, ...]
+    targets: tuple[Target, ...]
+    stop_on_error: bool = False
+
+
+def run_job(job: Job) -> list[Receipt]:
+    """Fill a group's chunks and write them, and their receipts, one for each target.
+
+    Raises:
+        StoppedError: a clip failed and the job was to stop at that.
+        OSError: a chunk or a receipt could not be written.
+    """
+    pages = [Page(target, job.group, job.n_chunks) for target in job.targets]
+    for slot in job.slots:
+        lacking = {
+            page: _place(page, slot, offset)
+            for page, offset in zip(pages, slot.offsets, strict=True)
+            if slot.number not in page.results
+        }
+        if lacking:
+            _fill(slot, lacking)
+        if job.stop_on_error:
+            _stop_if_failed(slot, pages)
+    return [page.commit() for page in pages]
+
+
+def _place(page: Page, slot: Slot, offset: int) -> slice:
+    capacity = page.target.specification.capacity(slot.header.native_samples, slot.header.native_rate)
+    return slice(offset, offset + int(capacity))
+
+
+def _fill(slot: Slot, places: dict[Page, slice]) -> None:
+    """Decode a slot's recording once and fill it into each page."""
+    found = slot.digest
+    try:
+        found = _digest_as_planned(slot)
+        recording = decode(slot.path, slot.header)
+    except (DecodeError, OSError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        for page, place in places.items():
+            page.fail(slot.number, found, place, reason, retry=isinstance(error, OSError))
+        return
+    waveform = Waveform(recording.samples, recording.sample_rate)
+    status = Status.TRUNCATED if recording.truncated else Status.OK
+    for page, place in places.items():
+        page.fill(slot.number, found, place, waveform, status)
+
+
+def _digest_as_planned(slot: Slot) -> str:
+    stat = os.stat(slot.path)
+    found = digest(slot.path)
+    planned = (
+        found == slot.digest if slot.digest else (stat.st_size, stat.st_mtime_ns) == (slot.size, slot.mtime_ns)
+    )
+    if not planned:
+        raise _ChangedError("changed since it was planned: run featurize again to take it in as it is now")
+    return found
+
+
+def _stop_if_failed(slot: Slot, pages: list[Page]) -> None:
+    for page in pages:
+        result = page.results[slot.number]
+        if result.status == Status.FAILED:
+            raise StoppedError(f"{slot.path}: {result.reason}; stopped, as --on-error stop asks")

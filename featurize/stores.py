@@ -1,0 +1,76 @@
+"""Which stores a run brings up to date: those that serve what is asked, and all others of the cache."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from cache.errors import CacheError, DamagedError
+from cache.fold import bring_up_to_date, read_receipts, store_files
+from cache.folder import Cache
+from cache.receipts import Receipt, receipts_folder
+from cache.specification import Specification
+from cache.store import read_attributes, read_specification
+from featurize.page import computed_by
+
+
+@dataclass
+class StoreWork:
+    """A store to bring up to date: asked for or not, its receipts so far, the versions it was begun with."""
+
+    path: Path
+    specification: Specification
+    asked: bool
+    receipts: dict[int, Receipt]
+    versions: dict[str, str]
+
+    def fold(self, plan: pd.DataFrame) -> None:
+        """Read the receipts again and write what they change in the store's metadata and arrays by slot."""
+        self.receipts = read_receipts(self.path)
+        bring_up_to_date(self.path, store_files(plan, self.specification, self.receipts, self.versions))
+
+
+def stores_to_update(cache: Cache, specifications: Sequence[Specification]) -> list[StoreWork]:
+    """The stores that serve the specifications, made up where there is none, then the cache's others.
+
+    Since a job decodes a group's clips once for every store that lacks it, the others cost little.
+
+    Raises:
+        CacheError: an asked store is foreign, newer, or not what its name says.
+    """
+    there = {path: _readable(path) for path in cache.store_paths()}
+    asked: dict[Path, Specification] = {}
+    for specification in specifications:
+        own = cache.path / specification.name
+        serving = [path for path, found in there.items() if found and found.serves(specification)]
+        if own in there and own not in serving:
+            _check_mendable(own)
+        path = own if own in there or not serving else serving[0]
+        asked[path] = there.get(path) or specification
+    others = {path: found for path, found in there.items() if found and path not in asked}
+    return [_work(path, specification, path in asked) for path, specification in (asked | others).items()]
+
+
+def _readable(path: Path) -> Specification | None:
+    try:
+        return read_specification(path)
+    except CacheError:
+        return None
+
+
+def _check_mendable(path: Path) -> None:
+    """A store of ours whose metadata is damaged is mended: its receipts and its name say what it was."""
+    try:
+        read_specification(path)
+    except DamagedError:
+        if not receipts_folder(path).is_dir():
+            raise
+
+
+def _work(path: Path, specification: Specification, asked: bool) -> StoreWork:
+    try:
+        versions = read_attributes(path)["versions"]
+    except (CacheError, KeyError):
+        versions = computed_by()
+    return StoreWork(path, specification, asked, read_receipts(path), versions)
