@@ -90,6 +90,8 @@ def read_attributes(path: Path) -> dict:
         attributes = json.loads((path / "zarr.json").read_bytes())["attributes"]
         ours = attributes.get("format") == FORMAT
     except FileNotFoundError as error:
+        if path.is_dir():
+            raise DamagedError(f"{path}/zarr.json: missing, a run was broken off; run featurize to mend it") from error
         raise CacheError(f"{path}: no store here; `python -m cache ls` lists those there are") from error
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise DamagedError(f"{path}/zarr.json: damaged or foreign metadata; run featurize to mend it") from error

@@ -17,7 +17,8 @@ import xxhash
 
 from featurize.riff import wav_data, with_sizes
 
-_BLOCK = 1 << 20
+_BLOCK = 1 << 20  # samples a read
+_SMALL_BLOCK = 1 << 10  # where data breaks off
 # No codec packs real sound tighter than this many samples a byte; a header that claims more is not believed.
 _PLAUSIBLE_SAMPLES_PER_BYTE = 64
 
@@ -66,7 +67,7 @@ def digest(path: Path) -> str:
     Raises:
         OSError: the file cannot be read.
     """
-    hashed, block = xxhash.xxh3_128(), bytearray(_BLOCK)
+    hashed, block = xxhash.xxh3_128(), bytearray(1 << 20)
     with open(path, "rb", buffering=0) as file:
         while n_bytes := file.readinto(block):
             hashed.update(memoryview(block)[:n_bytes])
@@ -115,11 +116,15 @@ def _blocks(file: sf.SoundFile, n_samples: int) -> Iterator[np.ndarray]:
     """int16 or float32 [n, channels], until n_samples are read, the file ends, or its data breaks off."""
     # int16 straight from 16-bit PCM is five times faster than libsndfile's own conversion to float.
     dtype = "int16" if file.subtype == "PCM_16" else "float32"
-    n_read = 0
+    n_read, size = 0, _BLOCK
     while n_read < n_samples:
         try:
-            block = file.read(min(_BLOCK, n_samples - n_read), dtype=dtype, always_2d=True)
+            block = file.read(min(size, n_samples - n_read), dtype=dtype, always_2d=True)
         except sf.LibsndfileError:
+            if size == _BLOCK:  # a block that breaks off is lost whole: win back what is sound of it
+                size = _SMALL_BLOCK
+                file.seek(n_read)
+                continue
             if not n_read:
                 raise
             return

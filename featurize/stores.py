@@ -60,11 +60,11 @@ def _readable(path: Path) -> Specification | None:
 
 
 def _check_mendable(path: Path) -> None:
-    """A store of ours whose metadata is damaged is mended: its receipts and its name say what it was."""
+    """A store of ours whose metadata is missing or damaged is mended: its name says what it was."""
     try:
         read_specification(path)
     except DamagedError:
-        if not receipts_folder(path).is_dir():
+        if (path / "zarr.json").exists() and not receipts_folder(path).is_dir():
             raise
 
 

@@ -1,0 +1,36 @@
+"""A run that was killed, at any write or moment, and run again ends with an unbroken run's bytes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("killed_runs.py")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def kills(*arguments) -> int:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, SCRIPT, *map(str, arguments)], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return int(done.stdout)
+
+
+def test_killed_at_every_write(tmp_path, write_dataset, noise):
+    clips = {"a.wav": noise(1, 2000), "long.wav": noise(300, 200), "b.wav": noise(2, 2000)}
+    write_dataset(tmp_path / "data", clips)
+    (tmp_path / "data" / "audio_train" / "b.wav").write_text("no sound")
+    assert kills("writes", tmp_path / "data", tmp_path) > 60
+
+
+def test_killed_at_random_moments(every_kind, tmp_path):
+    kills("moments", every_kind, tmp_path, 8, 1001)
+
+
+@pytest.mark.slow
+def test_killed_at_a_hundred_random_moments(every_kind, tmp_path):
+    kills("moments", every_kind, tmp_path, 100, 1)

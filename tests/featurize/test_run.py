@@ -1,0 +1,249 @@
+"""A cache follows its dataset: resumed, extended, repaired, and the same bytes however it came about."""
+
+import os
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from cache import CacheError, MfccSpecification, RawSpecification, Status, open_cache
+from cache.lock import writing
+from cache.receipts import done_groups, withdraw
+from featurize.job import StoppedError
+
+RAW, MFCC = RawSpecification(sample_rate=100), MfccSpecification(n_mfcc=4, sample_rate=2000)
+
+
+@pytest.fixture
+def small(tmp_path, write_dataset, noise):
+    clips = {f"{i}.wav": noise(1 + i, 2000, seed=i) for i in range(4)}
+    return write_dataset(tmp_path / "data", clips, {"t.wav": noise(2, 2000, seed=8)})
+
+
+def raw_of(cache, clip):
+    """A clip's waveform as the cache has it."""
+    store = cache.open_store("raw")
+    slot = cache.clips.set_index("clip").at[clip, "slot"]
+    return store.read(store.start[slot], store.start[slot] + store.length[slot]) * store.scale[slot]
+
+
+def statuses(cache, kind="raw"):
+    store = cache.open_store(kind)
+    clips = cache.clips
+    return {clip: Status(store.status[slot]) for clip, slot in zip(clips["clip"], clips["slot"], strict=True)}
+
+
+def test_every_kind_of_clip_has_its_status(every_kind, tmp_path, featurize):
+    featurize(every_kind, tmp_path / "cache")
+    found = statuses(open_cache(tmp_path / "cache"))
+    assert {found.pop("text.wav")} == {Status.FAILED}
+    assert {found.pop("cut.wav")} == {Status.TRUNCATED}
+    assert {found.pop(name) for name in ("zero.wav", "empty.wav", "one.wav")} == {Status.EMPTY}  # one: 100 Hz
+    assert set(found.values()) == {Status.OK}
+    assert statuses(open_cache(tmp_path / "cache"), "mfcc")["silent.wav"] == Status.OK
+
+
+@pytest.mark.parametrize("options", [{"n_jobs": 4}, {"n_jobs": 2, "engine": "processes"}])
+def test_bytes_do_not_depend_on_jobs_or_engine(every_kind, tmp_path, featurize, file_bytes, options):
+    featurize(every_kind, tmp_path / "one")
+    featurize(every_kind, tmp_path / "other", **options)
+    assert file_bytes(tmp_path / "one") == file_bytes(tmp_path / "other")
+
+
+def test_a_second_run_has_nothing_to_do_and_changes_nothing(every_kind, tmp_path, featurize, file_bytes):
+    featurize(every_kind, tmp_path / "cache")
+    before = file_bytes(tmp_path / "cache")
+    assert featurize(every_kind, tmp_path / "cache").jobs == []
+    assert file_bytes(tmp_path / "cache") == before
+
+
+def test_a_long_clip_takes_consecutive_chunks_and_reads_as_one(every_kind, tmp_path, featurize):
+    featurize(every_kind, tmp_path / "cache")
+    cache = open_cache(tmp_path / "cache")
+    samples = raw_of(cache, "long.flac")
+    assert len(samples) == 60_000 > RAW.chunk_length * 2
+    alone = tmp_path / "alone"
+    featurize(every_kind, alone, specifications=[RawSpecification(100, "float32"), MFCC])
+    np.testing.assert_allclose(samples, raw_of(open_cache(alone), "long.flac"), atol=np.abs(samples).max() / 65000)
+
+
+def test_another_store_leaves_those_there_untouched(small, tmp_path, featurize, file_bytes):
+    featurize(small, tmp_path / "cache", [RAW])
+    before = {name: data for name, data in file_bytes(tmp_path / "cache").items() if name.startswith("raw-100.")}
+    work = featurize(small, tmp_path / "cache", [RawSpecification(sample_rate=200)])
+    after = file_bytes(tmp_path / "cache")
+    assert {name: after[name] for name in before} == before
+    assert [target.store.name for job in work.jobs for target in job.targets] == ["raw-200.zarr"]
+
+
+def test_fewer_coefficients_are_served_by_more(small, tmp_path, featurize):
+    featurize(small, tmp_path / "cache", [MFCC])
+    work = featurize(small, tmp_path / "cache", [MfccSpecification(n_mfcc=3, sample_rate=2000)])
+    assert work.jobs == [] and [store.path.name for store in work.stores] == ["mfcc-4-2000.zarr"]
+
+
+def test_new_clips_are_appended_and_old_ones_not_decoded(small, tmp_path, featurize, write_dataset, noise):
+    featurize(small, tmp_path / "cache")
+    before = raw_of(open_cache(tmp_path / "cache"), "3.wav").copy()
+    names = ["new.wav", "0.wav", "1.wav", "2.wav", "3.wav"]
+    write_dataset(small, {"new.wav": noise(1, 2000, seed=50)})
+    (small / "train.csv").write_text("fname,label\n" + "".join(f"{name},Bell\n" for name in names))
+    work = featurize(small, tmp_path / "cache")
+    assert [slot.path.name for job in work.jobs for slot in job.slots] == ["new.wav"]
+    cache = open_cache(tmp_path / "cache")
+    assert cache.clips["clip"].tolist() == [*names, "t.wav"]
+    np.testing.assert_array_equal(raw_of(cache, "3.wav"), before)
+
+
+def test_labels_and_order_change_without_computing(small, tmp_path, featurize):
+    featurize(small, tmp_path / "cache")
+    (small / "train.csv").write_text("fname,label\n3.wav,X\n2.wav,Y\n1.wav,X\n0.wav,Y\n")
+    assert featurize(small, tmp_path / "cache").jobs == []
+    clips = open_cache(tmp_path / "cache").clips
+    assert clips["clip"].tolist()[:4] == ["3.wav", "2.wav", "1.wav", "0.wav"]
+    assert clips["label"].tolist() == ["X", "Y", "X", "Y", ""]
+
+
+def test_a_changed_recording_gets_a_new_slot(small, tmp_path, featurize, noise):
+    featurize(small, tmp_path / "cache")
+    sf.write(small / "audio_train" / "1.wav", *noise(9, 2000, seed=77))
+    work = featurize(small, tmp_path / "cache")
+    assert work.scan.n_changed == 1 and [slot.path.name for job in work.jobs for slot in job.slots] == ["1.wav"]
+    assert len(raw_of(open_cache(tmp_path / "cache"), "1.wav")) == 900
+
+
+def test_a_recording_only_touched_is_not_computed_again(small, tmp_path, featurize):
+    featurize(small, tmp_path / "cache")
+    os.utime(small / "audio_train" / "1.wav", ns=(1, 1))
+    assert featurize(small, tmp_path / "cache").jobs == []
+    assert open_cache(tmp_path / "cache").plan["mtime_ns"].tolist()[1] == 1
+
+
+def test_unlisted_clips_stay_until_pruned(small, tmp_path, featurize):
+    featurize(small, tmp_path / "cache")
+    assert featurize(small, tmp_path / "cache", limit=2).unlisted == ["2.wav", "3.wav"]
+    assert open_cache(tmp_path / "cache").clips["clip"].tolist() == [*(f"{i}.wav" for i in range(4)), "t.wav"]
+    featurize(small, tmp_path / "cache", limit=2, prune=True)
+    assert open_cache(tmp_path / "cache").clips["clip"].tolist() == ["0.wav", "1.wav", "t.wav"]
+    assert featurize(small, tmp_path / "cache").jobs == []  # the slots are still there
+
+
+def test_features_outlive_their_recording(small, tmp_path, featurize):
+    featurize(small, tmp_path / "cache")
+    (small / "audio_train" / "1.wav").unlink()
+    work = featurize(small, tmp_path / "cache")
+    assert work.jobs == [] and work.scan.missing == ["1.wav"]
+    assert len(raw_of(open_cache(tmp_path / "cache"), "1.wav")) == 200
+
+
+def test_a_missing_recording_fails_and_is_tried_again_when_it_is_there(small, tmp_path, featurize, noise, file_bytes):
+    away = (small / "audio_train" / "1.wav").rename(tmp_path / "1.wav")
+    featurize(small, tmp_path / "cache")
+    assert statuses(open_cache(tmp_path / "cache"))["1.wav"] == Status.FAILED
+    assert featurize(small, tmp_path / "cache").jobs == []
+    away.rename(small / "audio_train" / "1.wav")
+    featurize(small, tmp_path / "cache")
+    cache = open_cache(tmp_path / "cache")
+    assert statuses(cache)["1.wav"] == Status.OK and len(raw_of(cache, "1.wav")) == 200
+
+
+def test_an_unreadable_recording_is_tried_again_and_others_are_kept(small, tmp_path, featurize, monkeypatch):
+    import featurize.job as job
+
+    digest = job.digest
+
+    def unreadable(path):
+        if path.name == "1.wav":
+            raise PermissionError(13, "Permission denied", str(path))
+        return digest(path)
+
+    monkeypatch.setattr(job, "digest", unreadable)
+    work = featurize(small, tmp_path / "cache")
+    results = {r.slot: r for store in work.stores for receipt in store.receipts.values() for r in receipt.slots}
+    assert results[1].reason == "Permission denied" and results[1].retry
+    monkeypatch.setattr(job, "digest", digest)
+    (small / "audio_train" / "2.wav").unlink()  # its features are kept although its group is written again
+    featurize(small, tmp_path / "cache")
+    found = statuses(open_cache(tmp_path / "cache"))
+    assert found["1.wav"] == found["2.wav"] == Status.OK
+
+
+def test_repair_of_a_vanished_recording_is_refused_and_said(small, tmp_path, featurize):
+    featurize(small, tmp_path / "cache", [RAW])
+    withdraw(tmp_path / "cache" / RAW.name, 0)
+    (small / "audio_train" / "1.wav").unlink()
+    featurize(small, tmp_path / "cache", [RAW])
+    found = statuses(open_cache(tmp_path / "cache"))
+    assert found["1.wav"] == Status.FAILED and found["0.wav"] == Status.OK
+
+
+def test_a_recording_swapped_behind_its_time_is_not_taken_for_a_repair(small, tmp_path, featurize, noise):
+    featurize(small, tmp_path / "cache", [RAW])
+    withdraw(tmp_path / "cache" / RAW.name, 0)
+    path = small / "audio_train" / "1.wav"
+    stat = path.stat()
+    sf.write(path, *noise(2, 2000, seed=99))
+    os.utime(path, ns=(stat.st_mtime_ns, stat.st_mtime_ns))
+    work = featurize(small, tmp_path / "cache", [RAW])
+    results = {r.slot: r for receipt in work.stores[0].receipts.values() for r in receipt.slots}
+    assert results[1].status == Status.FAILED and "changed since it was planned" in results[1].reason
+
+
+def test_a_withdrawn_receipt_makes_just_its_chunk_again(every_kind, tmp_path, featurize, file_bytes):
+    featurize(every_kind, tmp_path / "cache")
+    before = file_bytes(tmp_path / "cache")
+    store = tmp_path / "cache" / RAW.name
+    withdraw(store, min(done_groups(store)))
+    assert len(featurize(every_kind, tmp_path / "cache").jobs) == 1
+    assert file_bytes(tmp_path / "cache") == before
+
+
+def test_force_computes_again_to_the_same_bytes(small, tmp_path, featurize, file_bytes):
+    featurize(small, tmp_path / "cache")
+    before = file_bytes(tmp_path / "cache")
+    assert len(featurize(small, tmp_path / "cache", force=True).jobs) == 1
+    assert file_bytes(tmp_path / "cache") == before
+
+
+def test_stop_on_error_names_the_clip_and_keeps_nothing_of_it(small, tmp_path, featurize):
+    (small / "audio_train" / "1.wav").write_text("no sound")
+    with pytest.raises(StoppedError, match=r"1\.wav: not a recording .*; stopped, as --on-error stop asks"):
+        featurize(small, tmp_path / "cache", stop_on_error=True)
+    with pytest.raises(CacheError, match="incomplete store, 5 of 5 clips are missing, 0.wav for one"):
+        open_cache(tmp_path / "cache").open_store("raw")
+
+
+def test_a_disk_too_small_is_refused_before_anything_is_written(small, tmp_path, featurize, monkeypatch):
+    monkeypatch.setattr("featurize.work.shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+    with pytest.raises(CacheError, match=r"free disk must be at least 0\.00 GB, got 0\.00 GB; free some, or put"):
+        featurize(small, tmp_path / "cache")
+    assert not list((tmp_path / "cache").glob("*.parquet"))
+
+
+def test_a_second_writer_is_refused(small, tmp_path, featurize):
+    with writing(tmp_path / "cache"), pytest.raises(CacheError, match=rf"process {os.getpid()} on .* is writing"):
+        featurize(small, tmp_path / "cache")
+
+
+def test_a_store_of_a_newer_format_is_refused_by_name(small, tmp_path, featurize):
+    featurize(small, tmp_path / "cache", [RAW])
+    metadata = tmp_path / "cache" / RAW.name / "zarr.json"
+    metadata.write_text(metadata.read_text().replace('"format_version": 1', '"format_version": 2'))
+    with pytest.raises(CacheError, match=r"raw-100\.zarr: store format version must be 1, got 2; update earmark"):
+        featurize(small, tmp_path / "cache", [RAW])
+
+
+def test_a_foreign_store_in_the_way_is_refused_by_name(small, tmp_path, featurize):
+    (tmp_path / "cache" / RAW.name).mkdir(parents=True)
+    (tmp_path / "cache" / RAW.name / "zarr.json").write_text('{"attributes": {}}')
+    with pytest.raises(CacheError, match=r"raw-100\.zarr: must be a store of earmark, got a foreign one"):
+        featurize(small, tmp_path / "cache", [RAW])
+
+
+def test_damaged_metadata_is_mended(small, tmp_path, featurize, file_bytes):
+    featurize(small, tmp_path / "cache")
+    before = file_bytes(tmp_path / "cache")
+    for key in ("zarr.json", "status/zarr.json", "length/c/0"):
+        (tmp_path / "cache" / RAW.name / key).write_bytes(b"\0\1\2")
+    assert featurize(small, tmp_path / "cache").jobs == []
+    assert file_bytes(tmp_path / "cache") == before
