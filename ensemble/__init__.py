@@ -1,0 +1,11 @@
+"""The predictions folder, its scores, and the geometric mean of many folders' predictions."""
+
+from ensemble.predictions import (
+    PredictionsError,
+    PredictionsFolder,
+    create_predictions,
+    move_aside,
+    open_predictions,
+)
+
+__all__ = ["PredictionsError", "PredictionsFolder", "create_predictions", "move_aside", "open_predictions"]

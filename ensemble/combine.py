@@ -1,0 +1,105 @@
+"""The weighted geometric mean of many folds' predictions, in log space.
+
+With w_f the weight of folder f and p_fi the test predictions of its fold i, of which it has K_f:
+
+    exp( sum_f w_f sum_i log p_fi / sum_f w_f K_f )
+
+which is the notebook's product and root as long as that does not underflow. Zeros count as the smallest
+normal float64, so that a label that one fold rules out still ranks by the others, and no row is lost.
+The mean's rows do not add up to one.
+
+A clip has one out-of-fold prediction in each folder, which stands for all its folds: there folder f weighs
+w_f K_f, as it does in the test predictions.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from ensemble.description import dataset_difference
+from ensemble.errors import PredictionsError
+from ensemble.folder import PredictionsFolder
+
+
+def geometric_mean(weighted: Iterable[tuple[float, np.ndarray]]) -> np.ndarray:
+    """The weighted geometric mean of arrays of one shape, element by element.
+
+    Args:
+        weighted: pairs of a weight (>= 0, not all 0) and an array (float, >= 0); taken one at a time.
+    Returns:
+        float64 of the arrays' shape; NaN where any array is NaN, else > 0.
+    """
+    log_sum, weight_sum = 0.0, 0.0
+    for weight, probabilities in weighted:
+        log_sum = log_sum + weight * np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
+        weight_sum += weight
+    return np.exp(log_sum / weight_sum)
+
+
+def combined_test_predictions(folders: Sequence[PredictionsFolder], weights: Sequence[float]) -> np.ndarray:
+    """The mean of the test predictions of every finished fold of every folder.
+
+    Args:
+        folders: for the same clips and labels (see `refuse_misfits`).
+        weights: of each folder, >= 0, not all 0.
+    Returns:
+        float64 [n_test, n_labels].
+    Raises:
+        PredictionsError: a fold's predictions are missing or bad.
+    """
+    return geometric_mean(
+        (weight, folder.test_predictions(fold))
+        for folder, weight in zip(folders, _scaled(weights), strict=True)
+        for fold in folder.finished
+    )
+
+
+def combined_oof(folders: Sequence[PredictionsFolder], weights: Sequence[float]) -> np.ndarray:
+    """The mean of the folders' out-of-fold predictions.
+
+    Args:
+        folders: for the same clips and labels (see `refuse_misfits`).
+        weights: of each folder, >= 0, not all 0.
+    Returns:
+        float64 [n_train, n_labels]; NaN for clips that some folder has no out-of-fold prediction for.
+    Raises:
+        PredictionsError: a fold's predictions are missing or bad.
+    """
+    return geometric_mean(
+        (weight * len(folder.finished), folder.oof())
+        for folder, weight in zip(folders, _scaled(weights), strict=True)
+    )
+
+
+def refuse_misfits(folders: Sequence[PredictionsFolder]) -> None:
+    """Make sure that all folders are for the same clips and labels, in one order.
+
+    Raises:
+        PredictionsError: one differs from the first; says in what, in which row, and how.
+    """
+    first = folders[0]
+    for folder in folders[1:]:
+        if differing := dataset_difference(first.description, folder.description):
+            raise PredictionsError(
+                f"{folder.path}: {differing.what} must be {differing.expected} as in {first.path}, "
+                f"got {differing.found}; combine only predictions of one dataset"
+            )
+
+
+def refuse_unfinished(folders: Sequence[PredictionsFolder]) -> None:
+    """Make sure that no folder lacks a fold.
+
+    Raises:
+        PredictionsError: one does; names the folds.
+    """
+    for folder in folders:
+        if folder.missing:
+            names = ", ".join(map(str, folder.missing))
+            raise PredictionsError(
+                f"{folder.path}: finished folds must be all {folder.n_folds}, got {len(folder.finished)} "
+                f"(missing: {names}); train the rest, or combine what is there (--partial)"
+            )
+
+
+def _scaled(weights: Sequence[float]) -> np.ndarray:
+    return np.asarray(weights, dtype=np.float64) / max(weights)  # so that huge ones cannot overflow
