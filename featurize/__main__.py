@@ -1,7 +1,9 @@
 """`python -m featurize`: decode every recording of a dataset once, into its cache."""
 
+import os
 import signal
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,13 +14,14 @@ from cache.errors import CacheError
 from cache.specification import MfccSpecification, RawSpecification
 from featurize.dataset import DatasetError, read_dataset
 from featurize.demo import write_demo
-from featurize.engine import Engine, default_jobs
+from featurize.engine import Engine, WorkerKilledError, default_jobs
 from featurize.job import Job, StoppedError
 from featurize.progress import FeaturizeProgress
 from featurize.report import plan_lines, summarize, summary_lines
 from featurize.run import Options, plan_run, run
 from featurize.work import Work
 
+_STOPPED = 130
 _GO_ON = "what is done is kept: run the same command again to go on"
 
 
@@ -75,9 +78,12 @@ def main() -> int:
         _say(str(error))
     except OSError as error:
         _say(f"{error.filename or settings.cache or settings.work}: {error.strerror or error}; {_GO_ON}")
+    except WorkerKilledError as error:
+        _say(f"{error}; {_GO_ON}")
     except KeyboardInterrupt:
+        warnings.simplefilter("ignore")  # of what the interrupt left behind in other libraries
         _say(f"stopped; {_GO_ON}")
-        return 130
+        return _STOPPED
     return 2
 
 
@@ -145,4 +151,7 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    if code == _STOPPED:  # worker threads may be inside C++ code, which an orderly end of the interpreter aborts
+        os._exit(code)
+    sys.exit(code)

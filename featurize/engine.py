@@ -5,6 +5,7 @@ where many cores make them faster. Either way BLAS is pinned to one thread: with
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from typing import Literal
 
 from joblib import Parallel, cpu_count, delayed, parallel_config
@@ -17,14 +18,21 @@ _BACKENDS = {
 }
 
 
+class WorkerKilledError(RuntimeError):
+    """A worker process died; what it had committed counts."""
+
+
 def run_jobs(function: Callable, jobs: Iterable, n_jobs: int, engine: Engine) -> Iterator:
     """Call function on each job, n_jobs at a time, and yield what they return as they end.
 
     Raises:
-        what a job raises; joblib's TerminatedWorkerError where a worker process was killed.
+        WorkerKilledError: a worker process was killed. Else what a job raises.
     """
     with threadpool_limits(1), parallel_config(n_jobs=n_jobs, **_BACKENDS[engine]):
-        yield from Parallel(return_as="generator_unordered")(delayed(function)(job) for job in jobs)
+        try:
+            yield from Parallel(return_as="generator_unordered")(delayed(function)(job) for job in jobs)
+        except BrokenProcessPool as error:
+            raise WorkerKilledError("a worker process was killed, by the system if memory ran out") from error
 
 
 def default_jobs() -> int:

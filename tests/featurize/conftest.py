@@ -19,7 +19,11 @@ def every_kind(tmp_path, write_dataset, noise) -> Path:
     """A dataset: sound, short, silent, long, stereo, truncated, empty, zero-byte and undecodable clips."""
     folder = tmp_path / "data"
     train = {f"{i}.wav": noise(0.5 + 7 * i, 2000, seed=i) for i in range(6)}
-    train |= {"silent.wav": (np.zeros(3000), 2000), "long.flac": noise(600, 1000, seed=9), "one.wav": ([0.5], 44100)}
+    train |= {
+        "silent.wav": (np.zeros(3000), 2000),
+        "long.flac": noise(600, 1000, seed=9),
+        "one.wav": ([0.5], 44100),
+    }
     train |= {name: noise(2, 2000) for name in ("cut.wav", "text.wav", "zero.wav")}
     write_dataset(folder, train, {"t.ogg": noise(3, 8000, seed=7), "empty.wav": (np.empty(0), 44100)})
     sf.write(folder / "audio_train" / "0.wav", np.random.default_rng(5).uniform(-1, 1, (9000, 2)), 44100)
@@ -46,6 +50,8 @@ def file_bytes():
 
     def file_bytes(cache: Path) -> dict[str, bytes]:
         paths = (Path(root) / name for root, _, names in os.walk(cache) for name in names)
-        return {str(p.relative_to(cache)): p.read_bytes() for p in sorted(paths) if not p.name.startswith("writer.")}
+        return {
+            str(p.relative_to(cache)): p.read_bytes() for p in sorted(paths) if not p.name.startswith("writer.")
+        }
 
     return file_bytes

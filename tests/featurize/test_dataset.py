@@ -9,7 +9,9 @@ from featurize.dataset import DatasetError, read_dataset
 @pytest.fixture
 def folder(tmp_path, write_dataset, noise):
     clips = {f"{i}.wav": noise(0.1, seed=i) for i in range(4)}
-    return write_dataset(tmp_path, clips, {"t.wav": noise(0.1)}, manually_verified=[1, 0, 1, 1], source=list("abcd"))
+    return write_dataset(
+        tmp_path, clips, {"t.wav": noise(0.1)}, manually_verified=[1, 0, 1, 1], source=list("abcd")
+    )
 
 
 def test_clips_keep_the_order_of_the_csv_files(folder):
@@ -88,7 +90,9 @@ def test_an_empty_csv_is_refused(folder):
 
 
 def test_a_csv_in_another_encoding_is_refused(folder):
-    assert "must be a CSV file in UTF-8, got" in refusal(folder, text="fname,label\n0.wav,Gerät\n".encode("latin-1"))
+    assert "must be a CSV file in UTF-8, got" in refusal(
+        folder, text="fname,label\n0.wav,Gerät\n".encode("latin-1")
+    )
 
 
 def test_a_missing_label_is_refused(folder):

@@ -15,7 +15,9 @@ RATE, HOP, N_FFT = SPECIFICATION.sample_rate, SPECIFICATION.hop_length, SPECIFIC
 
 def extract(samples, specification=SPECIFICATION):
     samples = np.asarray(samples, np.float32)
-    out = np.zeros((int(specification.capacity(len(samples), specification.sample_rate)), specification.n_mfcc), "f4")
+    out = np.zeros(
+        (int(specification.capacity(len(samples), specification.sample_rate)), specification.n_mfcc), "f4"
+    )
     length, silence = extract_mfcc(Waveform(samples, specification.sample_rate), specification, out)
     assert length == len(out)
     return out, silence

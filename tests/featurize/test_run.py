@@ -136,7 +136,9 @@ def test_features_outlive_their_recording(small, tmp_path, featurize):
     assert len(raw_of(open_cache(tmp_path / "cache"), "1.wav")) == 200
 
 
-def test_a_missing_recording_fails_and_is_tried_again_when_it_is_there(small, tmp_path, featurize, noise, file_bytes):
+def test_a_missing_recording_fails_and_is_tried_again_when_it_is_there(
+    small, tmp_path, featurize, noise, file_bytes
+):
     away = (small / "audio_train" / "1.wav").rename(tmp_path / "1.wav")
     featurize(small, tmp_path / "cache")
     assert statuses(open_cache(tmp_path / "cache"))["1.wav"] == Status.FAILED

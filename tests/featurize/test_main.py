@@ -1,0 +1,224 @@
+"""The command: its lines, its exit codes, and how it stops."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cache.lock import writing
+from featurize.__main__ import main
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = ["--sr", "100", "--mfcc", "4", "--mfcc-sr", "2000", "--jobs", "2"]
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, tmp_path):
+    """A function that runs the command in this process: exit code, standard output, standard error."""
+
+    def command(*arguments, data=None):
+        given = ["--data", str(data or tmp_path / "data"), "--work", str(tmp_path / "work"), *QUICK, *arguments]
+        monkeypatch.setattr(sys, "argv", ["featurize", *map(str, given)])
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            code = main()
+        except SystemExit as end:
+            code = end.code
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return command
+
+
+def start(*arguments, **options) -> subprocess.Popen:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "featurize", *map(str, arguments), *QUICK],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+@pytest.fixture
+def small(tmp_path, write_dataset, noise):
+    clips = {f"{i}.wav": noise(1 + i, 2000, seed=i) for i in range(4)}
+    return write_dataset(tmp_path / "data", clips, {"t.wav": noise(2, 2000, seed=8)})
+
+
+def test_plan_on_stderr_and_summary_on_stdout(small, command):
+    code, out, err = command()
+    assert code == 0
+    assert "4 labelled and 1 unlabelled clips" in err and "MB to write" in err and "GB free" in err
+    assert "raw-100.zarr: 1 chunks to write" in err and "5 new and 0 changed recordings" in err
+    assert "5 clips featurized" in out and "clips/s" in out and "times real time" in out
+    assert "5 clips: 0 empty, 0 truncated, 0 failed" in out and "store: " in out
+
+
+def test_nothing_to_do_is_said(small, command):
+    command()
+    code, out, err = command()
+    assert code == 0 and "nothing to do: every clip is in every store" in out
+
+
+def test_kinds_of_clips_are_named_with_reasons_and_exit_1(every_kind, command):
+    code, out, _ = command()
+    assert code == 1
+    assert "truncated, used as far as they go: cut.wav" in out
+    assert "failed: text.wav: not a recording that libsndfile can decode" in out
+    assert "empty: one.wav, zero.wav, empty.wav" in out
+
+
+def test_on_error_stop_exits_2_with_one_line(every_kind, command):
+    code, out, err = command("--on-error", "stop")
+    assert code == 2 and "text.wav: not a recording" in err.splitlines()[-1] and out == ""
+
+
+def test_upsampling_and_equal_recordings_are_said(tmp_path, write_dataset, noise, command):
+    same = noise(1, 1000)
+    write_dataset(tmp_path / "data", {"a.wav": same, "b.wav": same}, {"t.wav": same}, labels=["x", "x"])
+    code, out, err = command()
+    assert "3 recordings are upsampled to 2000 Hz, from 1000 Hz at the lowest" in err
+    assert "equal recordings in train and test (a leak): a.wav = b.wav = t.wav" in out
+
+
+def test_equal_recordings_under_two_labels_are_said(tmp_path, write_dataset, noise, command):
+    same = noise(1, 2000)
+    write_dataset(tmp_path / "data", {"a.wav": same, "b.wav": same, "c.wav": noise(1, 2000, seed=3)})
+    assert "equal recordings under two labels (one is wrong): a.wav = b.wav" in command()[1]
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(small, command, tmp_path):
+    code, out, _ = command("--dry-run")
+    assert code == 0 and "raw-100.zarr: 1 chunks to write" in out
+    assert not (tmp_path / "work").exists()
+
+
+def test_demo_makes_a_dataset_once(tmp_path, command):
+    code, out, err = command("--demo", "--limit", "3", data=tmp_path / "demo")
+    assert code == 0 and "synthesised" in err
+    code, out, err = command("--demo", data=tmp_path / "demo")
+    assert code == 2 and "demo" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--sr", "0"], "--sr: must be from 1 to 768000, got 0"),
+        (["--mfcc", "129"], "--mfcc: must be from 1 to 128, got 129"),
+        (["--jobs", "0"], "--jobs: must be from 1 to 4096, got 0"),
+        (["--limit", "0"], "--limit: must be at least 1, got 0"),
+    ],
+)
+def test_wrong_numbers_are_one_line_and_exit_2(small, command, arguments, line):
+    code, out, err = command(*arguments)
+    assert (code, out, err) == (2, "", f"featurize: {line}\n")
+
+
+def test_no_data_is_one_line_and_exit_2(command):
+    code, out, err = command()
+    assert code == 2 and err.count("\n") == 1 and "data: dataset folder must exist, got none" in err
+
+
+def test_a_second_featurize_is_told_who_writes(small, tmp_path, command):
+    with writing(tmp_path / "work" / "cache"):
+        code, _, err = command()
+    assert code == 2 and f"process {os.getpid()}" in err and "wait for it to end" in err
+
+
+def test_a_cache_folder_that_cannot_be_made_is_one_line(small, tmp_path, command):
+    (tmp_path / "work").write_text("a file, not a folder")
+    code, _, err = command()
+    assert code == 2 and err.count("\n") == 1 and "Not a directory" in err or "File exists" in err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+def test_folders_and_files_without_permission(tmp_path_factory, write_dataset, noise, command):
+    folder = Path(os.path.realpath(tmp_path_factory.getbasetemp())).parent.parent / f"earmark-{os.getpid()}"
+    folder.mkdir(mode=0o755)
+    try:
+        data = write_dataset(folder / "data", {"a.wav": noise(1, 2000), "b.wav": noise(2, 2000)})
+        (data / "audio_train" / "a.wav").chmod(0)
+        (folder / "open").mkdir(mode=0o777)
+        (folder / "open").chmod(0o777)
+        os.seteuid(65534)
+        try:
+            code, _, err = command("--cache", folder / "closed", data=data)
+            assert code == 2 and "Permission denied" in err.splitlines()[-1]
+            code, out, _ = command("--cache", folder / "open" / "cache", data=data)
+            assert code == 1 and "failed: a.wav: Permission denied" in out
+        finally:
+            os.seteuid(0)
+        (data / "audio_train" / "a.wav").chmod(0o644)
+        code, out, _ = command("--cache", folder / "open" / "cache", data=data)
+        assert code == 0 and "0 failed" in out
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_a_full_disk_is_one_line_and_the_next_run_completes(small, tmp_path, command):
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))  # noqa: E731  (chunks are larger)
+    process = start("--data", small, "--work", tmp_path / "work", preexec_fn=limit)
+    out, err = process.communicate()
+    assert process.returncode == 2 and "File too large" in err.splitlines()[-1] and "run the same command" in err
+    assert "Traceback" not in err and not list((tmp_path / "work").rglob("*.partial"))
+    assert command()[0] == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_at_once_and_says_how_to_go_on(tmp_path, write_dataset, number, command):
+    samples = np.random.default_rng(0).uniform(-1, 1, 8000 * 200)
+    clips = {f"{i}.wav": (np.roll(samples, i), 8000) for i in range(60)}
+    data = write_dataset(tmp_path / "data", clips)
+    process = start("--data", data, "--work", tmp_path / "work")
+    for line in process.stderr:
+        if "MB to write" in line:
+            break
+    process.send_signal(number)
+    out, err = process.communicate()
+    assert process.returncode == 130 and out == ""
+    assert err.splitlines()[-1].endswith("what is done is kept: run the same command again to go on")
+    assert command()[0] == 0
+
+
+def test_a_killed_worker_process_is_one_line_and_the_next_run_completes(small, tmp_path, command):
+    script = (
+        "import os, signal, sys; sys.argv[0] = 'featurize'\n"
+        "import featurize.run as run\n"
+        "from featurize.__main__ import main\n"
+        "run._run_and_return = lambda job: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "sys.exit(main())\n"
+    )
+    arguments = ["--data", small, "--work", tmp_path / "work", *QUICK, "--engine", "processes"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "a worker process was killed" in done.stderr.splitlines()[-1]
+    assert command()[0] == 0
+
+
+def test_neither_keras_nor_tensorflow_is_imported():
+    code = "import sys, featurize.__main__; print({'keras', 'tensorflow'} & set(sys.modules))"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.check_output([sys.executable, "-c", code], env=environment, text=True) == "set()\n"
+
+
+def test_help_is_complete(command):
+    code, out, _ = command("--help")
+    assert code == 0
+    flags = "data work cache sr mfcc mfcc-sr raw-dtype jobs limit prune force dry-run on-error demo engine"
+    assert all(f"--{flag}" in out for flag in flags.split())
