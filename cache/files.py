@@ -21,10 +21,10 @@ def write_atomic(path: Path, data: bytes | memoryview) -> None:
             view = memoryview(data).cast("B")
             while len(view):  # an unbuffered write may stop short, at 2 GiB on Linux for one
                 view = view[file.write(view) :]
+        os.replace(partial, path)
     except OSError:
         partial.unlink(missing_ok=True)
         raise
-    os.replace(partial, path)
 
 
 def write_if_changed(path: Path, data: bytes) -> None:
@@ -45,8 +45,15 @@ def sweep_partials(folder: Path) -> None:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Size of all files below folder, in bytes."""
-    return sum((Path(root) / name).stat().st_size for root, _, names in os.walk(folder) for name in names)
+    """Size of all files below folder, in bytes; a writer may be at work there."""
+    return sum(_size(Path(root) / name) for root, _, names in os.walk(folder) for name in names)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _partials(folder: Path) -> Iterator[Path]:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from cache.errors import DamagedError
 from cache.specification import GROUP_SECONDS, GROUP_SLOTS, Specification
 from cache.tables import read_table, write_table
 
@@ -46,10 +47,17 @@ def read_plan(folder: Path) -> pd.DataFrame:
     """The plan, [slots]; empty where the cache has none yet.
 
     Raises:
-        CacheError: damaged, foreign or newer.
+        CacheError: damaged, foreign, newer, or lost: without it receipts say nothing of what they are for.
     """
     path = folder / FILE_NAME
-    return read_table(path, "plan") if path.exists() else empty_plan()
+    if path.exists():
+        return read_table(path, "plan")
+    for receipts in sorted(folder.glob("*.receipts")):
+        raise DamagedError(
+            f"{path}: must be there beside {receipts.name}, got none; "
+            "restore it from a backup, or move the cache away and run featurize again"
+        )
+    return empty_plan()
 
 
 def pack(native_samples: np.ndarray, native_rate: np.ndarray, first_group: int) -> np.ndarray:

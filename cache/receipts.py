@@ -93,6 +93,8 @@ def read_receipt(store: Path, group: int) -> Receipt:
             raise CacheError(
                 f"{path}: format version must be at most {VERSION}, got {version}; update earmark to read it"
             )
+        if body["group"] != group:
+            raise ValueError(f"it is that of group {body['group']}")
         slots = tuple(SlotResult(**{**slot, "status": Status(slot["status"])}) for slot in body["slots"])
         return Receipt(body["group"], tuple(body["checksums"]), slots, body["versions"])
     except CacheError:

@@ -13,6 +13,7 @@ from cache.zarr_files import feature_chunk_key
 
 FORMAT = "earmark-store"
 VERSION = 1
+_ATTRIBUTES = {"specification", "versions", "receipts"}
 
 
 class Store:
@@ -32,13 +33,13 @@ class Store:
         self.path, self.name = path, path.name
         self.attributes = read_attributes(path)
         self.specification = read_specification(path)
-        root = zarr.open_group(path, mode="r", zarr_format=3)
         names = ("start", "length", "status", self.specification.slot_value)
         try:
+            root = zarr.open_group(path, mode="r", zarr_format=3)
             for name in names:
-                setattr(self, name, root[name][:])
+                setattr(self, name, _whole(root[name], like=root["start"]))
             self.n_chunks = root["features"].shape[0] // self.specification.chunk_length
-        except (KeyError, ValueError, OSError) as error:
+        except Exception as error:  # Zarr raises whatever damaged metadata lead it to
             raise DamagedError(f"{path}: damaged, cannot read its arrays; run featurize to mend it") from error
         shape = (self.specification.chunk_length, *self.specification.item_shape)
         self._maps = ChunkMaps(self.chunk_path, shape, self.specification.dtype)
@@ -80,6 +81,13 @@ class Store:
         return np.concatenate([parts[0][start - first * length :], *parts[1:-1], parts[-1][: stop - last * length]])
 
 
+def _whole(array: zarr.Array, like: zarr.Array) -> np.ndarray:
+    """An array's values; a chunk that is not there is refused, where Zarr would take it for zeros."""
+    if array.nchunks_initialized < array.nchunks or array.shape != like.shape:
+        raise ValueError(f"{array.name}: shape or chunks are not those of {like.name}")
+    return array[:]
+
+
 def read_attributes(path: Path) -> dict:
     """A store's attributes, its format and version checked.
 
@@ -91,7 +99,7 @@ def read_attributes(path: Path) -> dict:
         ours = attributes.get("format") == FORMAT
     except FileNotFoundError as error:
         if path.is_dir():
-            raise DamagedError(f"{path}/zarr.json: missing, a run was broken off; run featurize to mend it") from error
+            raise DamagedError(f"{path}/zarr.json: missing, a run broke off; run featurize to mend it") from error
         raise CacheError(f"{path}: no store here; `python -m cache ls` lists those there are") from error
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise DamagedError(f"{path}/zarr.json: damaged or foreign metadata; run featurize to mend it") from error
@@ -103,6 +111,8 @@ def read_attributes(path: Path) -> dict:
             f"{path}: store format version must be {VERSION}, got {version}; "
             "update earmark to read it, or remove the store and run featurize again"
         )
+    for name in _ATTRIBUTES - attributes.keys():
+        raise DamagedError(f"{path}/zarr.json: damaged metadata, {name} is missing; run featurize to mend it")
     return attributes
 
 

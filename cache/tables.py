@@ -29,8 +29,7 @@ def write_table(path: Path, frame: pd.DataFrame, schema: pa.Schema, name: str) -
         mark = (_MARK + _ZEROS).decode()
         writer.add_key_value_metadata({"earmark": name, "version": str(VERSION), "checksum": mark})
     data = sink.getvalue()
-    digits = f"{xxhash.xxh3_64_intdigest(data):016x}".encode()
-    write_if_changed(path, data.replace(_MARK + _ZEROS, _MARK + digits))
+    write_if_changed(path, _with_digits(data, _checksum(data)))
 
 
 def read_table(path: Path, name: str) -> pd.DataFrame:
@@ -44,7 +43,7 @@ def read_table(path: Path, name: str) -> pd.DataFrame:
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
         metadata = file.metadata.metadata or {}
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, ValueError, OSError) as error:
         raise DamagedError(f"{path}: damaged, not a readable table; {_RESTORE}") from error
     if metadata.get(b"earmark") != name.encode():
         raise CacheError(f"{path}: must be earmark's {name} table, got a foreign file; move it away")
@@ -62,7 +61,14 @@ _RESTORE = "restore it from a backup, or move the cache away and run featurize a
 
 
 def _intact(data: bytes) -> bool:
+    return data == _with_digits(data, _checksum(_with_digits(data, _ZEROS)))
+
+
+def _checksum(data: bytes) -> bytes:
+    return f"{xxhash.xxh3_64_intdigest(data):016x}".encode()
+
+
+def _with_digits(data: bytes, digits: bytes) -> bytes:
+    """The file with these digits after its last mark: the footer's metadata come after all that a user writes."""
     begin = data.rfind(_MARK) + len(_MARK)
-    digits = data[begin : begin + len(_ZEROS)]
-    zeroed = data[:begin] + _ZEROS + data[begin + len(_ZEROS) :]
-    return digits == f"{xxhash.xxh3_64_intdigest(zeroed):016x}".encode()
+    return data[:begin] + digits + data[begin + len(digits) :]

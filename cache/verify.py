@@ -15,7 +15,7 @@ from cache.files import holds
 from cache.fold import read_receipts, store_files
 from cache.folder import Cache
 from cache.receipts import Receipt, checksum, done_groups, receipt_path, withdraw
-from cache.store import Store, read_attributes
+from cache.store import read_attributes, read_specification
 from cache.zarr_files import feature_chunk_key
 
 
@@ -33,9 +33,9 @@ def verify_store(cache: Cache, path: Path) -> Iterator[Finding | int]:
     """Check one store; yields what it finds, and after each chunk the bytes read so far.
 
     Raises:
-        CacheError: the store cannot be opened, or plan or clip table are damaged.
+        CacheError: the store is foreign, newer or without sound attributes, or plan or clip table are damaged.
     """
-    specification = Store(path).specification
+    specification = read_specification(path)
     receipts = read_receipts(path)
     for group in sorted(done_groups(path) - receipts.keys()):
         yield Finding(receipt_path(path, group), "damaged receipt", _clips(cache, group), group)

@@ -20,7 +20,7 @@ from zarr.storage import MemoryStore
 
 from cache.specification import Specification
 
-SLOTS_PER_CHUNK = 16384
+SLOTS_PER_CHUNK = 4096
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,8 @@ def extract_mfcc(waveform: Waveform, specification: MfccSpecification, out: np.n
         out: float32 [capacity, n_mfcc], zeros.
     Returns:
         frames written, and the first coefficient of a silent frame of this clip (the others are 0).
+    Raises:
+        ValueError: the samples are so large that their power overflows.
     """
     samples = waveform.at(specification.sample_rate)
     if not len(samples):
@@ -47,7 +49,10 @@ def extract_mfcc(waveform: Waveform, specification: MfccSpecification, out: np.n
     np.maximum(mel, specification.amin, out=mel)
     decibels = np.log10(mel, out=mel)
     decibels *= 10
-    floor = _floor(specification, decibels.max())
+    maximum = decibels.max()
+    if not np.isfinite(maximum):
+        raise ValueError("its power is not finite: its samples are too large")
+    floor = _floor(specification, maximum)
     decibels -= floor
     np.maximum(decibels, 0, out=decibels)
     frames = out[: len(mel)]

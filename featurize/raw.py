@@ -15,13 +15,17 @@ def extract_raw(waveform: Waveform, specification: RawSpecification, out: np.nda
         out: int16 or float32 [capacity], zeros.
     Returns:
         samples written, and the scale: waveform = out * scale, to half a quantisation step.
+    Raises:
+        ValueError: the samples are so large that resampling overflows.
     """
     samples = waveform.at(specification.sample_rate)
     kept = out[: len(samples)]
+    peak = max(samples.max(initial=0), -samples.min(initial=0))
+    if not np.isfinite(peak):
+        raise ValueError("its resampled waveform is not finite: its samples are too large")
     if out.dtype == np.float32:
         kept[:] = samples
         return len(samples), 1.0
-    peak = max(samples.max(initial=0), -samples.min(initial=0))
     scale = np.float32(peak / _FULL)
     if scale > 0:  # a silent clip stays zeros, with a scale of zero
         np.rint(samples / scale, out=kept, casting="unsafe")

@@ -139,7 +139,7 @@ def test_a_second_featurize_is_told_who_writes(small, tmp_path, command):
 def test_a_cache_folder_that_cannot_be_made_is_one_line(small, tmp_path, command):
     (tmp_path / "work").write_text("a file, not a folder")
     code, _, err = command()
-    assert code == 2 and err.count("\n") == 1 and "Not a directory" in err or "File exists" in err
+    assert (code == 2 and err.count("\n") == 1 and "Not a directory" in err) or "File exists" in err
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")

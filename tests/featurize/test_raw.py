@@ -54,3 +54,8 @@ def test_float32_is_soxr_to_the_bit():
     out, length, scale = extract(samples, "float32")
     np.testing.assert_array_equal(out[:length], soxr.resample(samples, NATIVE, RATE, "HQ")[:length])
     assert scale == 1
+
+
+def test_samples_too_large_to_resample_are_refused():
+    with np.errstate(over="ignore"), pytest.raises(ValueError, match="its resampled waveform is not finite"):
+        extract(np.array([3e38, -3e38] * 50))

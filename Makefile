@@ -1,0 +1,44 @@
+# make demo: set up, make a small dataset, run the whole job. make test: set up, run the tests.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+DEMO := --work demo/work
+
+.PHONY: demo test test-slow bench lint lock clean
+
+$(VENV)/ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit((3, 11) <= v <= (3, 13) or f"Python must be 3.11 to 3.13, got {v[0]}.{v[1]}; name one with PYTHON=")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(RUN) -m pip install --quiet --requirement requirements.lock
+	$(RUN) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: $(VENV)/ready
+	test -e demo/data || $(RUN) -m featurize --demo --dry-run --data demo/data $(DEMO)
+	$(RUN) -m featurize --data demo/data $(DEMO)
+	$(RUN) -m train conv1d $(DEMO) --folds 2 --epochs 12 --batch-size 16
+	$(RUN) -m train conv2d $(DEMO) --folds 2 --epochs 12 --batch-size 16
+	$(RUN) -m ensemble --both $(DEMO)
+
+test: $(VENV)/ready
+	$(RUN) -m pytest -m "not slow"
+
+test-slow: $(VENV)/ready
+	$(RUN) -m pytest -m slow
+
+bench: $(VENV)/ready
+	$(RUN) benchmarks/featurize.py
+	$(RUN) benchmarks/windows.py
+	$(RUN) benchmarks/train.py
+
+lint: $(VENV)/ready
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+
+lock:
+	uv pip compile pyproject.toml --all-extras --universal --fork-strategy fewest --python-version 3.11 \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --upgrade --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info .pytest_cache .ruff_cache
