@@ -8,15 +8,14 @@ DEMO := --work demo/work
 .PHONY: demo test test-slow bench lint lock clean
 
 $(VENV)/ready: requirements.lock pyproject.toml
-	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit((3, 11) <= v <= (3, 13) or f"Python must be 3.11 to 3.13, got {v[0]}.{v[1]}; name one with PYTHON=")'
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v <= (3, 13) and f"Python must be 3.11 to 3.13, got {v[0]}.{v[1]}; name one with PYTHON=")'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(RUN) -m pip install --quiet --requirement requirements.lock
 	$(RUN) -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
 demo: $(VENV)/ready
-	test -e demo/data || $(RUN) -m featurize --demo --dry-run --data demo/data $(DEMO)
-	$(RUN) -m featurize --data demo/data $(DEMO)
+	$(RUN) -m featurize $$(test -e demo/data || echo --demo) --data demo/data $(DEMO)
 	$(RUN) -m train conv1d $(DEMO) --folds 2 --epochs 12 --batch-size 16
 	$(RUN) -m train conv2d $(DEMO) --folds 2 --epochs 12 --batch-size 16
 	$(RUN) -m ensemble --both $(DEMO)
