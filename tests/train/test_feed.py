@@ -1,0 +1,47 @@
+import keras
+import numpy as np
+import pytest
+
+from train.feed import Epochs
+
+STEPS, EPOCHS = 3, 4
+
+
+class Counting:
+    """Batches that say their number; the last of an epoch is smaller."""
+
+    steps = STEPS
+
+    def __call__(self, index):
+        n = 2 if index % STEPS == STEPS - 1 else 4
+        return np.full((n, 5, 1), index, np.float32), np.full((n, 2), index, np.float32)
+
+
+class Recorder(keras.Model):
+    """A model that keeps what Keras hands to it instead of learning from it."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+        self.weight = self.add_weight(shape=(1,))
+
+    def call(self, x):
+        return x * self.weight
+
+    def train_step(self, data):
+        windows, answers = data
+        self.seen.append((keras.ops.convert_to_numpy(windows), keras.ops.convert_to_numpy(answers)))
+        return {"loss": 0.0}
+
+
+@pytest.mark.parametrize(("workers", "depth"), [(0, 1), (1, 1), (1, 8), (4, 2), (4, 30)])
+def test_keras_trains_on_every_batch_once_and_in_order(workers, depth):
+    model = Recorder()
+    model.compile(run_eagerly=True)
+    feed = Epochs(Counting(), workers=workers, depth=depth)
+    model.fit(feed, steps_per_epoch=STEPS, epochs=EPOCHS, shuffle=False, verbose=0)
+    assert len(model.seen) == STEPS * EPOCHS
+    for index, (windows, answers) in enumerate(model.seen):
+        expected = Counting()(index)
+        assert np.array_equal(windows, expected[0])
+        assert np.array_equal(answers, expected[1])

@@ -1,0 +1,40 @@
+import numpy as np
+
+from train.moments import measure_moments
+from train.windows import MfccWindows
+
+
+def _windows(mfcc_store, clips):
+    return MfccWindows(mfcc_store(clips, [0] * len(clips)), np.arange(len(clips)), 10, clips[0].shape[1])
+
+
+def test_moments_are_those_of_all_frames_of_the_clips(mfcc_store):
+    random = np.random.default_rng(0)
+    clips = [random.normal(-500, [1, 20, 300], (n, 3)).astype(np.float32) for n in (9000, 3, 40)]
+    moments = measure_moments(_windows(mfcc_store, clips), np.array([0, 2]))
+    frames = np.concatenate([clips[0], clips[2]]).astype(np.float64)
+    assert np.allclose(moments.mean, frames.mean(axis=0), rtol=1e-12)
+    assert np.allclose(moments.variance, frames.var(axis=0), rtol=1e-9)
+
+
+def test_other_clips_do_not_matter(mfcc_store):
+    random = np.random.default_rng(0)
+    clips = [random.normal(size=(20, 2)).astype(np.float32) for _ in range(3)]
+    alone = measure_moments(_windows(mfcc_store, clips[:1]), np.array([0]))
+    among = measure_moments(_windows(mfcc_store, [clips[0], 1e6 * clips[1], clips[2]]), np.array([0]))
+    assert np.array_equal(alone.mean, among.mean)
+    assert np.array_equal(alone.variance, among.variance)
+
+
+def test_a_coefficient_that_never_changes_standardises_to_zero(mfcc_store):
+    frames = np.full((30, 2), -1131.3708, np.float32)
+    frames[:, 1] = np.arange(30)
+    moments = measure_moments(_windows(mfcc_store, [frames]), np.array([0]))
+    standardised = (frames - moments.mean) / np.sqrt(moments.variance)
+    assert np.abs(standardised[:, 0]).max() < 1e-3
+    assert abs(standardised[:, 1].std() - 1) < 1e-6
+
+
+def test_no_frames_leave_windows_as_they_are(mfcc_store):
+    moments = measure_moments(_windows(mfcc_store, [np.zeros((0, 2))]), np.array([0]))
+    assert (moments.mean.tolist(), moments.variance.tolist()) == ([0, 0], [1, 1])

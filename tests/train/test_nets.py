@@ -1,0 +1,91 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from train.moments import Moments
+from train.nets import DUMMIES, NETS, build, conv1d, conv2d, dummy1d, dummy2d, n_parameters
+
+
+def _moments(n_mfcc=40):
+    random = np.random.default_rng(0)
+    return Moments(random.normal(-50, 30, n_mfcc), random.uniform(1, 900, n_mfcc))
+
+
+def _kinds(model):
+    return [type(layer).__name__ for layer in model.layers]
+
+
+def test_conv1d_has_the_notebooks_parameters():
+    model = build(conv1d, (32_000, 1), 41, 1e-3)
+    assert (n_parameters(model), model.output_shape) == (360_513, (None, 41))
+
+
+def test_conv2d_has_the_notebooks_parameters():
+    model = build(conv2d, (173, 40), 41, 1e-3, _moments())
+    assert (n_parameters(model), model.output_shape) == (168_361, (None, 41))
+
+
+def test_standardisation_adds_no_trainable_parameters():
+    without = build(conv2d, (173, 40), 41, 1e-3)
+    assert n_parameters(without) == 168_361
+
+
+def test_conv1d_is_layer_by_layer_the_notebooks():
+    model = build(conv1d, (32_000, 1), 41, 1e-3)
+    convolutions = [layer for layer in model.layers if isinstance(layer, layers.Conv1D)]
+    assert [(c.filters, *c.kernel_size) for c in convolutions] == [
+        (16, 9), (16, 9), (32, 3), (32, 3), (32, 3), (32, 3), (256, 3), (256, 3),
+    ]  # fmt: skip
+    assert {(c.padding, c.activation.__name__) for c in convolutions} == {("valid", "relu")}
+    assert [layer.pool_size for layer in model.layers if isinstance(layer, layers.MaxPool1D)] == [(16,), (4,), (4,)]
+    assert [layer.rate for layer in model.layers if isinstance(layer, layers.Dropout)] == [0.1, 0.1, 0.1, 0.2]
+    dense = [layer for layer in model.layers if isinstance(layer, layers.Dense)]
+    assert [(layer.units, layer.activation.__name__) for layer in dense] == [
+        (64, "relu"), (1028, "relu"), (41, "softmax"),
+    ]  # fmt: skip
+
+
+def test_conv2d_is_layer_by_layer_the_notebooks():
+    model = build(conv2d, (173, 40), 41, 1e-3, _moments())
+    stage = ["Conv2D", "BatchNormalization", "ReLU", "MaxPooling2D"]
+    end = ["Flatten", "Dense", "BatchNormalization", "ReLU", "Dense"]
+    assert _kinds(model) == ["InputLayer", "Normalization", "Permute", "Reshape", *stage * 4, *end]
+    convolutions = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
+    assert {(c.filters, c.kernel_size, c.padding) for c in convolutions} == {(32, (4, 10), "same")}
+    assert convolutions[0].input.shape == (None, 40, 173, 1)
+    assert {layer.pool_size for layer in model.layers if isinstance(layer, layers.MaxPool2D)} == {(2, 2)}
+
+
+def test_dummies_are_one_pooling_and_one_dense_layer():
+    assert _kinds(build(dummy1d, (32_000, 1), 41, 1e-3)) == ["InputLayer", "GlobalMaxPooling1D", "Dense"]
+    assert _kinds(build(dummy2d, (173, 40), 41, 1e-3))[-2:] == ["GlobalMaxPooling2D", "Dense"]
+
+
+def test_every_net_has_a_dummy():
+    assert NETS.keys() == DUMMIES.keys()
+
+
+def test_loss_and_optimiser_are_the_notebooks_without_xla():
+    model = build(conv1d, (1616, 1), 3, 2e-4)
+    assert isinstance(model.optimizer, keras.optimizers.Adam)
+    assert float(model.optimizer.learning_rate) == pytest.approx(2e-4)
+    assert (model.loss, model.jit_compile) == ("categorical_crossentropy", False)
+
+
+def test_each_coefficient_is_standardised_by_its_own_moments():
+    moments, frames = _moments(16), np.random.default_rng(1).normal(size=(2, 20, 16)).astype(np.float32)
+    model = build(conv2d, (20, 16), 3, 1e-3, moments)
+    image = keras.Model(model.input, model.layers[3].output).predict_on_batch(frames)
+    expected = (frames - moments.mean) / np.sqrt(moments.variance)
+    assert np.allclose(image, expected.transpose(0, 2, 1)[..., None], atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")  # it has not made a step
+def test_standardisation_is_saved_with_the_model(tmp_path):
+    frames = np.random.default_rng(1).normal(size=(2, 20, 16)).astype(np.float32)
+    model = build(conv2d, (20, 16), 3, 1e-3, _moments(16))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert np.array_equal(loaded.predict_on_batch(frames), model.predict_on_batch(frames))
+    assert not loaded.jit_compile

@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from train.predict import predict
+from train.starts import crop_counts, crop_starts
+
+
+class Model:
+    """Gives for each window a probability that goes by its greatest element; notes the sizes of its batches."""
+
+    output_shape = (None, 2)
+
+    def __init__(self):
+        self.sizes = []
+
+    def predict_on_batch(self, windows):
+        self.sizes.append(len(windows))
+        return _probability(windows)
+
+
+def _probability(windows):
+    first = windows[:, :, 0].argmax(axis=1).astype(np.float32) / windows.shape[1]
+    return np.stack([first, 1 - first], axis=1)
+
+
+def _one_by_one(windows, clip, crops):
+    n = int(crop_counts(windows.lengths[[clip]], windows.length, crops)[0])
+    starts = crop_starts(np.full(n, windows.lengths[clip]), windows.length, np.full(n, n), np.arange(n))
+    return _probability(windows.cut(np.full(n, clip), starts)).astype(np.float64).mean(axis=0)
+
+
+@pytest.mark.parametrize("crops", [1, 4])
+@pytest.mark.parametrize("batch_size", [1, 7, 1000])
+def test_a_clip_gets_the_mean_of_its_crops(dataset, crops, batch_size):
+    windows = dataset(seconds=0.41).windows
+    clips = np.array([3, 20, 18, 0, 23])
+    found = predict(Model(), windows, clips, crops, batch_size)
+    assert found.dtype == np.float64
+    assert np.allclose(found, [_one_by_one(windows, clip, crops) for clip in clips], atol=1e-12)
+
+
+def test_crops_that_are_the_same_are_computed_once(dataset):
+    windows, model = dataset(seconds=2).windows, Model()
+    predict(model, windows, np.arange(24), 5, 10)
+    assert model.sizes == [10, 10, 4]
+
+
+def test_no_clips_give_no_predictions(dataset):
+    assert predict(Model(), dataset().windows, np.zeros(0, np.int64), 5, 10).shape == (0, 2)

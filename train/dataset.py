@@ -1,0 +1,110 @@
+"""What a run reads: the clips, their labels as numbers, and windows of one kind of feature.
+
+Clips are numbered in the dataset's order, training clips first, then test clips. Labels stand in the order of
+their first appearance in train.csv, as in the notebook.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from cache import Cache, Status, Store
+from train.settings import Settings, SettingsError
+from train.windows import MfccWindows, RawWindows, window_length, window_seconds
+
+_UNUSABLE = {Status.EMPTY: "empty", Status.FAILED: "failed"}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The clips that take part in a run.
+
+    train, test: clip tables, [n_train] and [n_test]. labels: [n_labels]. targets: int64 [n_train], numbers of
+    labels. reasons: [n_train], why a clip is left out of the folds, "" where it is not. windows: of all clips.
+    """
+
+    train: pd.DataFrame
+    test: pd.DataFrame
+    labels: list[str]
+    targets: np.ndarray
+    reasons: list[str]
+    silent_tests: list[str]
+    windows: RawWindows | MfccWindows
+
+    @property
+    def usable(self) -> np.ndarray:
+        """Training clips that can stand in a fold; bool [n_train]."""
+        return np.array([not reason for reason in self.reasons], bool)
+
+
+def open_dataset(cache: Cache, settings: Settings) -> Dataset:
+    """Choose the clips and the store that the settings ask for.
+
+    Raises:
+        CacheError: no store fits, several do, or it is incomplete.
+        SettingsError: the window is too short for the net, or the table lacks what the settings need.
+    """
+    train, test = (_split(cache.clips, name, settings.limit) for name in ("train", "test"))
+    store = _open_store(cache, settings)
+    slots = np.concatenate([train["slot"], test["slot"]]).astype(np.int64)
+    targets, labels = pd.factorize(train["label"])
+    status = _status_reasons(store, slots)
+    reasons = status[: len(train)]
+    if settings.verified_only:
+        reasons = [reason or _unverified(flag) for reason, flag in zip(reasons, _verified(train), strict=True)]
+    return Dataset(
+        train=train,
+        test=test,
+        labels=list(labels),
+        targets=targets.astype(np.int64),
+        reasons=reasons,
+        silent_tests=[clip for clip, why in zip(test["clip"], status[len(train) :], strict=True) if why],
+        windows=_windows(store, slots, settings),
+    )
+
+
+def _split(clips: pd.DataFrame, split: str, limit: int | None) -> pd.DataFrame:
+    return clips[clips["split"] == split][:limit].reset_index(drop=True)
+
+
+def _open_store(cache: Cache, settings: Settings) -> Store:
+    if settings.net.kind == "raw":
+        return cache.open_store("raw", sample_rate=settings.sr)
+    return cache.open_store("mfcc", sample_rate=settings.mfcc_sr, n_mfcc=settings.mfcc)
+
+
+def _windows(store: Store, slots: np.ndarray, settings: Settings) -> RawWindows | MfccWindows:
+    length = window_length(store.specification, settings.seconds)
+    shortest = 1 if settings.quick else settings.net.min_length
+    if length < shortest:
+        raise SettingsError(
+            f"--seconds must be at least {window_seconds(store.specification, shortest)} for the poolings of "
+            f"{settings.model} on {store.name}, got {settings.seconds}"
+        )
+    if store.specification.kind == "raw":
+        return RawWindows(store, slots, length)
+    if not settings.quick and settings.mfcc < settings.net.min_mfcc:
+        raise SettingsError(
+            f"--mfcc must be at least {settings.net.min_mfcc} for the poolings of {settings.model}, "
+            f"got {settings.mfcc}"
+        )
+    return MfccWindows(store, slots, length, settings.mfcc)
+
+
+def _status_reasons(store: Store, slots: np.ndarray) -> list[str]:
+    return [_UNUSABLE.get(status, "") for status in store.status[slots].tolist()]
+
+
+def _verified(train: pd.DataFrame) -> list[bool]:
+    flags = train["manually_verified"]
+    if flags.isna().all():
+        raise SettingsError(
+            "--verified-only needs the column manually_verified in train.csv, got none; "
+            "leave --verified-only out, or add the column and run featurize again"
+        )
+    return (flags == 1).fillna(False).tolist()
+
+
+def _unverified(verified: bool) -> str:
+    return "" if verified else "unverified"

@@ -1,0 +1,87 @@
+"""Which fold each training clip belongs to: a stratified split, or what a column of train.csv says.
+
+The split is scikit-learn's `StratifiedKFold` without shuffling, over the clips that take part, in the order of
+train.csv, as in the notebook.
+"""
+
+import re
+
+import numpy as np
+from sklearn.model_selection import StratifiedKFold
+
+from train.dataset import Dataset
+from train.settings import Settings, SettingsError
+
+
+def assign_folds(dataset: Dataset, settings: Settings) -> np.ndarray:
+    """The fold of each training clip; int64 [n_train], -1 for a clip that takes no part.
+
+    Raises:
+        SettingsError: one label only, a label with fewer clips than folds, or a column that gives no folds.
+    """
+    if len(dataset.labels) < 2:
+        found = f"only {dataset.labels[0]!r}" if dataset.labels else "none"
+        raise SettingsError(f"train.csv: labels must be at least 2, got {found}; add clips of another")
+    used = np.flatnonzero(dataset.usable)
+    folds = np.full(len(dataset.train), -1)
+    if settings.fold_column is None:
+        folds[used] = _stratified(dataset, used, settings.n_folds)
+    else:
+        folds[used] = _by_column(dataset, used, settings.fold_column)
+    return folds
+
+
+def chosen_folds(settings: Settings, folds: np.ndarray) -> list[int]:
+    """The folds that this run is to train, in ascending order.
+
+    Args:
+        folds: int64 [n_train], from `assign_folds`.
+    Raises:
+        SettingsError: --fold names one that does not exist.
+    """
+    n_folds = int(folds.max()) + 1
+    wrong = [fold for fold in settings.fold if fold >= n_folds]
+    if wrong:
+        raise SettingsError(f"--fold must be 0 to {n_folds - 1}, as there are {n_folds} folds, got {wrong[0]}")
+    return sorted(set(settings.fold)) if settings.fold else list(range(n_folds))
+
+
+def _stratified(dataset: Dataset, used: np.ndarray, n_folds: int) -> np.ndarray:
+    targets = dataset.targets[used]
+    counts = np.bincount(targets, minlength=len(dataset.labels))
+    fewest = int(counts.argmin())
+    if counts[fewest] < n_folds:
+        raise SettingsError(
+            f"label {dataset.labels[fewest]!r}: clips that take part must be at least {n_folds}, one for each "
+            f"fold, got {counts[fewest]}; lower --folds, or add clips"
+        )
+    folds = np.empty(len(used), np.int64)
+    for fold, (_, held_out) in enumerate(StratifiedKFold(n_folds).split(targets, targets)):
+        folds[held_out] = fold
+    return folds
+
+
+def _by_column(dataset: Dataset, used: np.ndarray, column: str) -> np.ndarray:
+    if column not in dataset.train:
+        there = ", ".join(name for name in dataset.train if name not in ("clip", "split", "slot"))
+        raise SettingsError(f"--fold-column must be a column of train.csv ({there}), got {column!r}")
+    values = dataset.train[column].astype("string").fillna("").str.strip()[used]
+    empty = values == ""
+    if empty.any():
+        clip = dataset.train["clip"][empty.index[empty][0]]
+        raise SettingsError(
+            f"{clip}: column {column!r} must name a fold, got nothing; fill it in and run featurize again"
+        )
+    distinct = sorted(values.unique(), key=_natural)
+    if len(distinct) < 2:
+        raise SettingsError(
+            f"--fold-column {column}: values must be at least 2, one for each fold, got only {distinct[0]!r}"
+        )
+    number = {value: fold for fold, value in enumerate(distinct)}
+    return values.map(number).to_numpy(np.int64)
+
+
+def _natural(value: str) -> list[tuple[int, int, str]]:
+    """Sort key that puts fold2 before fold10."""
+    parts = re.findall(r"\d+|\D+", value)
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]

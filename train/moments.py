@@ -1,0 +1,36 @@
+"""Mean and variance of each MFCC coefficient over some clips, in one pass over the memory maps, in float64."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from train.windows import MfccWindows
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and variance of each coefficient; float64 [coefficients]."""
+
+    mean: np.ndarray
+    variance: np.ndarray
+
+
+def measure_moments(windows: MfccWindows, clips: np.ndarray) -> Moments:
+    """Moments over every frame of the clips; silence around short clips does not count.
+
+    Args:
+        windows: of the store. clips: int64 [n], numbers of the clips.
+    Returns:
+        Moments; a coefficient that never changes gets the variance 1, so that it standardises to 0.
+    """
+    n_frames = 0
+    sums, squares = np.zeros((2, windows.shape[1]))
+    for clip in clips.tolist():
+        for frames in windows.frames(clip):
+            n_frames += len(frames)
+            sums += frames.sum(axis=0, dtype=np.float64)
+            squares += np.square(frames, dtype=np.float64).sum(axis=0)
+    mean = sums / max(n_frames, 1)
+    variance = squares / max(n_frames, 1) - mean**2
+    constant = variance <= 1e-12 * np.maximum(mean**2, 1)  # what rounding leaves of nothing
+    return Moments(mean, np.where(constant, 1.0, variance))

@@ -1,0 +1,96 @@
+"""The nets, exactly as the notebook defines them.
+
+`build` makes a whole model: windows as they are cut, [clips, time, 1] or [clips, time, coefficients], in, and a
+probability for each label out. A net is a function from its input and the number of labels to its output.
+
+Source: "Beginner's Guide to Audio Data", `get_1d_conv_model`, `get_2d_conv_model` and their dummies. It differs in
+one thing: the notebook standardises its array of MFCC with one mean and deviation before it trains; here a layer
+of the model does it, coefficient by coefficient, so that it is saved with the weights.
+"""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+from keras import KerasTensor, layers
+
+from train.moments import Moments
+
+
+def conv1d(x: KerasTensor, n_labels: int) -> KerasTensor:
+    """The 1D convolutional net on raw windows."""
+    x = _two_convolutions(x, 16, 9)
+    x = layers.Dropout(0.1)(layers.MaxPool1D(16)(x))
+    x = _two_convolutions(x, 32, 3)
+    x = layers.Dropout(0.1)(layers.MaxPool1D(4)(x))
+    x = _two_convolutions(x, 32, 3)
+    x = layers.Dropout(0.1)(layers.MaxPool1D(4)(x))
+    x = _two_convolutions(x, 256, 3)
+    x = layers.Dropout(0.2)(layers.GlobalMaxPool1D()(x))
+    x = layers.Dense(64, activation="relu")(x)
+    x = layers.Dense(1028, activation="relu")(x)
+    return layers.Dense(n_labels, activation="softmax")(x)
+
+
+def conv2d(x: KerasTensor, n_labels: int) -> KerasTensor:
+    """The 2D convolutional net on MFCC windows."""
+    x = _image(x)
+    for _ in range(4):
+        x = layers.Conv2D(32, (4, 10), padding="same")(x)
+        x = layers.ReLU()(layers.BatchNormalization()(x))
+        x = layers.MaxPool2D()(x)
+    x = layers.Dense(64)(layers.Flatten()(x))
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    return layers.Dense(n_labels, activation="softmax")(x)
+
+
+def dummy1d(x: KerasTensor, n_labels: int) -> KerasTensor:
+    """The notebook's dummy for raw windows: one pooling, one dense layer."""
+    return layers.Dense(n_labels, activation="softmax")(layers.GlobalMaxPool1D()(x))
+
+
+def dummy2d(x: KerasTensor, n_labels: int) -> KerasTensor:
+    """The notebook's dummy for MFCC windows: one pooling, one dense layer."""
+    return layers.Dense(n_labels, activation="softmax")(layers.GlobalMaxPool2D()(_image(x)))
+
+
+Net = Callable[[KerasTensor, int], KerasTensor]
+NETS: dict[str, Net] = {"conv1d": conv1d, "conv2d": conv2d}
+DUMMIES: dict[str, Net] = {"conv1d": dummy1d, "conv2d": dummy2d}
+
+
+def build(
+    net: Net, shape: tuple[int, int], n_labels: int, learning_rate: float, moments: Moments | None = None
+) -> keras.Model:
+    """A net as a model, compiled with the notebook's loss and optimiser.
+
+    Args:
+        shape: of a window, [time, 1] or [time, coefficients].
+        moments: to standardise each coefficient by; None leaves windows as they are.
+    """
+    window = keras.Input(shape)
+    x = window if moments is None else layers.Normalization(mean=moments.mean, variance=moments.variance)(window)
+    model = keras.Model(window, net(x, n_labels))
+    model.compile(
+        optimizer=keras.optimizers.Adam(learning_rate),
+        loss="categorical_crossentropy",
+        metrics=["accuracy"],
+        jit_compile=False,  # on the CPU, XLA takes about five times as long for conv1d
+    )
+    return model
+
+
+def n_parameters(model: keras.Model) -> int:
+    """Trainable parameters of a model."""
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+def _two_convolutions(x: KerasTensor, filters: int, size: int) -> KerasTensor:
+    for _ in range(2):
+        x = layers.Conv1D(filters, size, activation="relu")(x)
+    return x
+
+
+def _image(x: KerasTensor) -> KerasTensor:
+    x = layers.Permute((2, 1))(x)  # [coefficients, frames]: the kernels span 4 coefficients and 10 frames
+    return layers.Reshape((*x.shape[1:], 1))(x)

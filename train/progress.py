@@ -1,0 +1,109 @@
+"""How a run is getting on: a bar on a terminal, a line an epoch elsewhere, always on standard error.
+
+The time left counts every epoch that may still come, so early stopping can only shorten it.
+"""
+
+import time
+from types import TracebackType
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+
+class RunProgress:
+    """Follows a run through folds, epochs and batches; a context manager.
+
+    fold: the fold at work, None before the first.
+    """
+
+    def __init__(self, stream: TextIO):
+        """stream: where to write; a bar where it is a terminal."""
+        self.fold: int | None = None
+        self._stream, self._console = stream, Console(file=stream)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[state]}"),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=1, state="", visible=False)
+        self._epochs_done = self._epochs_left = 0
+        self._rate = 0.0
+        self._scores = ""
+
+    def __enter__(self) -> "RunProgress":
+        self._bar.start()
+        self._started = time.monotonic()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def say(self, line: str) -> None:
+        """Write a line of its own."""
+        if self._console.is_terminal:
+            self._console.print(f"train: {line}", markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(f"train: {line}", file=self._stream, flush=True)
+
+    def begin_fold(self, fold: int, n_folds_left: int, n_epochs: int, n_clips: int) -> None:
+        """A fold begins; n_folds_left counts it too. n_epochs: at most. n_clips: that it trains on."""
+        self.fold, self._n_epochs, self._n_clips = fold, n_epochs, n_clips
+        self._epochs_left = n_folds_left * n_epochs
+        self._left_after = (n_folds_left - 1) * n_epochs
+        self._scores = ""
+        self.begin_epoch(0)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """An epoch begins, counted from 0."""
+        self._epoch, self._epoch_started = epoch, time.monotonic()
+        description = f"fold {self.fold} epoch {epoch + 1}/{self._n_epochs}"
+        self._bar.reset(self._task, total=self._n_clips, description=description, state=self._state(), visible=True)
+
+    def batch(self, n_clips: int, loss: float) -> None:
+        """A batch is done; n_clips: of this epoch so far. loss: mean of the epoch so far."""
+        self._rate = n_clips / max(time.monotonic() - self._epoch_started, 1e-9)
+        self._loss = loss
+        self._bar.update(self._task, completed=n_clips, state=f"loss {loss:.4f}  {self._state()}")
+
+    def end_epoch(self, scores: dict[str, float]) -> None:
+        """An epoch is done, with its loss, val_loss, val_accuracy and val_map3."""
+        self._epochs_done += 1
+        self._epochs_left = self._left_after + self._n_epochs - self._epoch - 1
+        self._scores = (
+            f"loss {scores['loss']:.4f}, validation loss {scores['val_loss']:.4f}, "
+            f"accuracy {scores['val_accuracy']:.4f}, MAP@3 {scores['val_map3']:.4f}"
+        )
+        if not self._console.is_terminal:
+            self.say(f"fold {self.fold} epoch {self._epoch + 1}/{self._n_epochs}: {self._scores}, {self._speed()}")
+
+    def end_fold(self, result: dict) -> None:
+        """A fold is finished; result: what its marker says."""
+        self._epochs_left = self._left_after
+        self.say(
+            f"fold {self.fold}: finished after {result['epochs']} epochs, best {result['best_epoch']}, "
+            f"accuracy {result['accuracy']:.4f}, MAP@3 {result['map3']:.4f}, {result['seconds']:.0f} s"
+        )
+
+    def _state(self) -> str:
+        return f"{self._scores}  {self._speed()}" if self._scores else self._speed()
+
+    def _speed(self) -> str:
+        speed = f"{self._rate:.0f} clips/s"
+        if not self._epochs_done:
+            return speed
+        seconds = (time.monotonic() - self._started) / self._epochs_done * self._epochs_left
+        return f"{speed}, at most {_duration(seconds)} left"
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"

@@ -1,0 +1,28 @@
+"""A quiet start of Keras.
+
+TensorFlow writes a dozen lines to standard error while it is imported and while it looks for GPUs, before its
+logging is set up, so that no variable stops them (2.19 to 2.21; tensorflow issue 100442). They are held back here,
+and shown when the start fails.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def holding_back_stderr() -> Iterator[None]:
+    """Hold back what anything in this process writes to file descriptor 2; show it if the block raises."""
+    with tempfile.TemporaryFile() as held:
+        stderr = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(stderr, held.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)

@@ -1,0 +1,103 @@
+"""All folds of a run: opens or continues the predictions folder, trains what is missing, keeps what is finished."""
+
+from collections import Counter
+
+import keras
+import numpy as np
+
+from ensemble import PredictionsFolder, create_predictions, move_aside
+from train.callbacks import has_tensorboard
+from train.dataset import Dataset
+from train.fit import fit_fold
+from train.nets import DUMMIES, NETS, build, n_parameters
+from train.progress import RunProgress
+from train.provenance import git_revision, versions
+from train.settings import Settings
+
+_NAMED = 5  # clips that a line names at most
+
+
+def run(
+    settings: Settings, dataset: Dataset, folds: np.ndarray, chosen: list[int], progress: RunProgress
+) -> PredictionsFolder:
+    """Train the chosen folds that are not finished yet.
+
+    Args:
+        settings: checked.
+        folds: int64 [n_train], the fold of each training clip, -1 for none.
+        chosen: the folds to train, unless they are finished.
+    Returns:
+        The predictions folder.
+    Raises:
+        SettingsError: the loss did not stay finite.
+        PredictionsError: the folder is there for other settings, clips or labels.
+    """
+    if settings.force and settings.predictions_path.exists():
+        progress.say(f"{settings.predictions_path}: moved to {move_aside(settings.predictions_path)}")
+    folder = _open_folder(settings, dataset, folds)
+    for line in _remarks(dataset):
+        progress.say(line)
+
+    done = set(folder.finished)
+    if finished := [fold for fold in chosen if fold in done]:
+        progress.say(f"{folder.path}: already finished and kept: {_listed('fold', finished)}")
+    todo = [fold for fold in chosen if fold not in done]
+    for number, fold in enumerate(todo):
+        n_clips = int(np.sum((folds >= 0) & (folds != fold)))
+        progress.begin_fold(fold, len(todo) - number, settings.n_epochs, n_clips)
+        progress.end_fold(fit_fold(fold, dataset, settings, folder, progress))
+    return folder
+
+
+def device() -> str:
+    """The device that Keras trains on, as it names it; the backend looks for one now."""
+    return keras.distribution.list_devices()[0]
+
+
+def _open_folder(settings: Settings, dataset: Dataset, folds: np.ndarray) -> PredictionsFolder:
+    net = (DUMMIES if settings.quick else NETS)[settings.model]
+    model = build(net, dataset.windows.shape, len(dataset.labels), settings.learning_rate)
+    store = dataset.windows.store
+    of_store = {"sr" if settings.net.kind == "raw" else "mfcc_sr": store.specification.sample_rate}
+    return create_predictions(
+        settings.predictions_path,
+        labels=dataset.labels,
+        clips_train=dataset.train.rename(columns={"clip": "fname"})[["fname", "label"]],
+        clips_test=dataset.test.rename(columns={"clip": "fname"})[["fname"]],
+        folds=folds,
+        reasons=dataset.reasons,
+        config={
+            "model": settings.model,
+            "n_parameters": n_parameters(model),
+            "n_folds": int(folds.max()) + 1,
+            "settings": settings.binding() | of_store,
+            "seed": settings.seed,
+            "stores": [store.identity],
+            "versions": versions(keras.backend.backend()),
+            "git_revision": git_revision(),
+        },
+    )
+
+
+def _remarks(dataset: Dataset) -> list[str]:
+    """What the user should know of the clips before training starts."""
+    lines = []
+    for reason, count in Counter(filter(None, dataset.reasons)).items():
+        clips = [clip for clip, why in zip(dataset.train["clip"], dataset.reasons, strict=True) if why == reason]
+        lines.append(f"{count} of {len(dataset.train)} training clips are {reason}, in no fold: {_few(clips)}")
+    if silent := dataset.silent_tests:
+        lines.append(
+            f"{len(silent)} of {len(dataset.test)} test clips are empty or failed, predicted from silence: "
+            f"{_few(silent)}"
+        )
+    if not has_tensorboard():
+        lines.append("TensorBoard is not installed, so no logs are written")
+    return lines
+
+
+def _few(clips: list[str]) -> str:
+    return ", ".join(clips[:_NAMED]) + (", ..." if len(clips) > _NAMED else "")
+
+
+def _listed(what: str, numbers: list[int]) -> str:
+    return f"{what}{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
