@@ -114,21 +114,27 @@ def verify(command: Verify) -> int:
     """Check stores, print what is bad, and withdraw the receipts of bad chunks."""
     cache = open_cache(command.folder())
     paths = [_store_path(cache, command.store)] if command.store else cache.store_paths()
-    n_bad = 0
-    for path in paths:
-        findings = _verify_one(cache, path)
-        for finding in findings:
-            clips = f": {', '.join(finding.clips)}" if finding.clips else ""
-            print(f"{finding.path}: {finding.what}{clips}")
-        n_bad += len(findings)
-        if any(finding.group is not None for finding in findings):
-            with writing(cache.path):
-                withdraw_bad(path, findings)
-        print(f"{path.name}: {'BAD, run the same featurize again to repair' if findings else 'ok'}")
-    return 1 if n_bad else 0
+    _ = cache.plan  # its damage is no store's
+    return max([_verify_one(cache, path) for path in paths], default=0)
 
 
-def _verify_one(cache: Cache, path: Path) -> list[Finding]:
+def _verify_one(cache: Cache, path: Path) -> int:
+    try:
+        findings = _findings(cache, path)
+    except CacheError as error:
+        print(f"{path.name}: refused: {error}")
+        return 1
+    for finding in findings:
+        clips = f": {', '.join(finding.clips)}" if finding.clips else ""
+        print(f"{finding.path}: {finding.what}{clips}")
+    if any(finding.group is not None for finding in findings):
+        with writing(cache.path):
+            withdraw_bad(path, findings)
+    print(f"{path.name}: {'BAD, run the same featurize again to repair' if findings else 'ok'}")
+    return 1 if findings else 0
+
+
+def _findings(cache: Cache, path: Path) -> list[Finding]:
     findings = []
     with reading_progress(path.name, folder_bytes(path)) as advance_to:
         for found in verify_store(cache, path):
@@ -144,7 +150,8 @@ def rm(command: Rm) -> int:
     cache = Cache(command.folder())
     path = _store_path(cache, command.store)
     with writing(cache.path):
-        shutil.rmtree(receipts_folder(path), ignore_errors=True)
+        if receipts_folder(path).exists():
+            shutil.rmtree(receipts_folder(path))
         shutil.rmtree(path)
     print(f"{path}: removed")
     return 0
@@ -174,9 +181,9 @@ def main() -> int:
     except CacheError as error:
         print(f"cache: {error}", file=sys.stderr)
     except OSError as error:
-        print(f"cache: {error.filename or command.folder()}: {error.strerror}", file=sys.stderr)
+        print(f"cache: {error.filename or command.folder()}: {error.strerror or error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("cache: stopped; nothing was changed", file=sys.stderr)
+        print("cache: stopped; run the same command again", file=sys.stderr)
         return 130
     return 2
 

@@ -35,8 +35,8 @@ def writing(folder: Path) -> Iterator[None]:
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
         (folder / _HOLDER).write_text(json.dumps(holder))
         yield
-        (folder / _HOLDER).unlink(missing_ok=True)
     finally:
+        (folder / _HOLDER).unlink(missing_ok=True)
         lock.release()
 
 

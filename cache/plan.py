@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from cache.errors import DamagedError
+from cache.receipts import done_groups
 from cache.specification import GROUP_SECONDS, GROUP_SLOTS, Specification
 from cache.tables import read_table, write_table
 
@@ -47,17 +48,12 @@ def read_plan(folder: Path) -> pd.DataFrame:
     """The plan, [slots]; empty where the cache has none yet.
 
     Raises:
-        CacheError: damaged, foreign, newer, or lost: without it receipts say nothing of what they are for.
+        CacheError: damaged, foreign, newer, lost, or older than a store.
     """
     path = folder / FILE_NAME
-    if path.exists():
-        return read_table(path, "plan")
-    for receipts in sorted(folder.glob("*.receipts")):
-        raise DamagedError(
-            f"{path}: must be there beside {receipts.name}, got none; "
-            "restore it from a backup, or move the cache away and run featurize again"
-        )
-    return empty_plan()
+    plan = read_table(path, "plan") if path.exists() else empty_plan()
+    _check_not_older(path, plan)
+    return plan
 
 
 def pack(native_samples: np.ndarray, native_rate: np.ndarray, first_group: int) -> np.ndarray:
@@ -101,6 +97,18 @@ def slot_starts(plan: pd.DataFrame, specification: Specification) -> np.ndarray:
     before = np.cumsum(capacity) - capacity
     first_of_group = np.searchsorted(group, group, side="left")  # groups ascend
     return group * specification.chunk_length + before - before[first_of_group]
+
+
+def _check_not_older(path: Path, plan: pd.DataFrame) -> None:
+    """Refuse a plan without the groups of some receipts: it would give their numbers to other recordings."""
+    n_groups = n_chunks(plan)
+    for receipts in sorted(path.parent.glob("*.receipts")):
+        last = max(done_groups(receipts.with_suffix(".zarr")), default=-1)
+        if last >= n_groups:
+            raise DamagedError(
+                f"{path}: must have group {last}, as {receipts.name} has, got those below {n_groups}; "
+                "restore the newest one, or move the cache away and run featurize again"
+            )
 
 
 def _durations_us(native_samples: np.ndarray, native_rate: np.ndarray) -> np.ndarray:

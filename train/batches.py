@@ -11,9 +11,7 @@ import numpy as np
 
 from train.draws import Purpose, clip_keys, draw
 from train.starts import crop_counts, crop_starts, random_starts
-from train.windows import MfccWindows, RawWindows
-
-Windows = RawWindows | MfccWindows
+from train.windows import Windows
 
 
 class TrainingBatches:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from cache import Cache, Status, Store
 from train.settings import Settings, SettingsError
-from train.windows import MfccWindows, RawWindows, window_length, window_seconds
+from train.windows import MfccWindows, RawWindows, Windows, window_length, window_seconds
 
 _UNUSABLE = {Status.EMPTY: "empty", Status.FAILED: "failed"}
 
@@ -21,7 +21,8 @@ class Dataset:
     """The clips that take part in a run.
 
     train, test: clip tables, [n_train] and [n_test]. labels: [n_labels]. targets: int64 [n_train], numbers of
-    labels. reasons: [n_train], why a clip is left out of the folds, "" where it is not. windows: of all clips.
+    labels. reasons: [n_train], why a clip is left out of the folds, "" where it is not. silent_tests: test clips
+    that are empty or failed. windows: of all clips.
     """
 
     train: pd.DataFrame
@@ -30,7 +31,7 @@ class Dataset:
     targets: np.ndarray
     reasons: list[str]
     silent_tests: list[str]
-    windows: RawWindows | MfccWindows
+    windows: Windows
 
     @property
     def usable(self) -> np.ndarray:
@@ -52,7 +53,9 @@ def open_dataset(cache: Cache, settings: Settings) -> Dataset:
     status = _status_reasons(store, slots)
     reasons = status[: len(train)]
     if settings.verified_only:
-        reasons = [reason or _unverified(flag) for reason, flag in zip(reasons, _verified(train), strict=True)]
+        reasons = [
+            reason or _unverified(flag) for reason, flag in zip(reasons, _verified(train), strict=True)
+        ]
     return Dataset(
         train=train,
         test=test,
@@ -74,7 +77,7 @@ def _open_store(cache: Cache, settings: Settings) -> Store:
     return cache.open_store("mfcc", sample_rate=settings.mfcc_sr, n_mfcc=settings.mfcc)
 
 
-def _windows(store: Store, slots: np.ndarray, settings: Settings) -> RawWindows | MfccWindows:
+def _windows(store: Store, slots: np.ndarray, settings: Settings) -> Windows:
     length = window_length(store.specification, settings.seconds)
     shortest = 1 if settings.quick else settings.net.min_length
     if length < shortest:

@@ -1,5 +1,7 @@
 """Training batches as Keras reads them."""
 
+from types import TracebackType
+
 import keras
 import numpy as np
 
@@ -9,6 +11,8 @@ from train.batches import TrainingBatches
 
 class Epochs(keras.utils.PyDataset):
     """One endless row of batches through all epochs, so that no callback of Keras decides what comes next.
+
+    A context manager: to be entered around `fit`.
 
     Keras fetches some batches twice (for their shapes) and more than it needs (ahead); a batch depends on its
     number alone, so that changes nothing. Reading ahead is ours: Keras's own workers would begin again at batch 0
@@ -21,11 +25,23 @@ class Epochs(keras.utils.PyDataset):
         """workers: threads, 0 for none. depth: batches to have ready beyond the one in use."""
         super().__init__()
         self._read = ReadAhead(batches, workers=workers, depth=depth)
+        self._error: Exception | None = None
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Batch number index."""
-        return self._read(index)
+        try:
+            return self._read(index)
+        except Exception as error:
+            self._error = error
+            raise
 
-    def close(self) -> None:
-        """Let go of what was read ahead; TensorFlow holds on to the feed itself, and so to all it holds."""
+    def __enter__(self) -> "Epochs":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let go of what was read ahead, as TensorFlow never lets go of the feed; raise a batch's own error."""
         self._read.close()
+        if error is not None and self._error is not None:
+            raise self._error from None  # what TensorFlow makes of it is a page of text

@@ -57,16 +57,15 @@ def fit_fold(
         callbacks.Report(progress, len(train), settings.batch_size),
         *callbacks.tensorboard(folder.path / "logs" / f"fold_{fold}"),
     ]
-    feed = Epochs(batches)
-    history = model.fit(
-        feed,
-        steps_per_epoch=batches.steps,
-        epochs=settings.n_epochs,
-        callbacks=hooks,
-        shuffle=False,  # the batches are shuffled already
-        verbose=0,
-    ).history
-    feed.close()
+    with Epochs(batches) as feed:
+        history = model.fit(
+            feed,
+            steps_per_epoch=batches.steps,
+            epochs=settings.n_epochs,
+            callbacks=hooks,
+            shuffle=False,  # the batches are shuffled already
+            verbose=0,
+        ).history
 
     model = keras.saving.load_model(best, safe_mode=True)
     probabilities = predict_clips(model, clips=np.arange(len(dataset.train) + len(dataset.test)))

@@ -42,7 +42,9 @@ def chosen_folds(settings: Settings, folds: np.ndarray) -> list[int]:
     n_folds = int(folds.max()) + 1
     wrong = [fold for fold in settings.fold if fold >= n_folds]
     if wrong:
-        raise SettingsError(f"--fold must be 0 to {n_folds - 1}, as there are {n_folds} folds, got {wrong[0]}")
+        raise SettingsError(
+            f"--fold must be 0 to {n_folds - 1}, as there are {n_folds} folds, got {wrong[0]}"
+        )
     return sorted(set(settings.fold)) if settings.fold else list(range(n_folds))
 
 
@@ -74,8 +76,10 @@ def _by_column(dataset: Dataset, used: np.ndarray, column: str) -> np.ndarray:
         )
     distinct = sorted(values.unique(), key=_natural)
     if len(distinct) < 2:
+        found = f"only {distinct[0]!r}" if distinct else "none"
         raise SettingsError(
-            f"--fold-column {column}: values must be at least 2, one for each fold, got only {distinct[0]!r}"
+            f"--fold-column {column}: values must be at least 2, one for each fold, got {found}; "
+            "name another column"
         )
     number = {value: fold for fold, value in enumerate(distinct)}
     return values.map(number).to_numpy(np.int64)

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 
 from train.ahead import ReadAhead
-from train.batches import CropBatches, Windows
+from train.batches import CropBatches
+from train.windows import Windows
 
 
 def predict(net: keras.Model, windows: Windows, clips: np.ndarray, crops: int, batch_size: int) -> np.ndarray:

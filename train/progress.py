@@ -63,7 +63,9 @@ class RunProgress:
         """An epoch begins, counted from 0."""
         self._epoch, self._epoch_started = epoch, time.monotonic()
         description = f"fold {self.fold} epoch {epoch + 1}/{self._n_epochs}"
-        self._bar.reset(self._task, total=self._n_clips, description=description, state=self._state(), visible=True)
+        self._bar.reset(
+            self._task, total=self._n_clips, description=description, state=self._state(), visible=True
+        )
 
     def batch(self, n_clips: int, loss: float) -> None:
         """A batch is done; n_clips: of this epoch so far. loss: mean of the epoch so far."""
@@ -80,7 +82,9 @@ class RunProgress:
             f"accuracy {scores['val_accuracy']:.4f}, MAP@3 {scores['val_map3']:.4f}"
         )
         if not self._console.is_terminal:
-            self.say(f"fold {self.fold} epoch {self._epoch + 1}/{self._n_epochs}: {self._scores}, {self._speed()}")
+            self.say(
+                f"fold {self.fold} epoch {self._epoch + 1}/{self._n_epochs}: {self._scores}, {self._speed()}"
+            )
 
     def end_fold(self, result: dict) -> None:
         """A fold is finished; result: what its marker says."""

@@ -83,8 +83,12 @@ def _remarks(dataset: Dataset) -> list[str]:
     """What the user should know of the clips before training starts."""
     lines = []
     for reason, count in Counter(filter(None, dataset.reasons)).items():
-        clips = [clip for clip, why in zip(dataset.train["clip"], dataset.reasons, strict=True) if why == reason]
-        lines.append(f"{count} of {len(dataset.train)} training clips are {reason}, in no fold: {_few(clips)}")
+        clips = [
+            clip for clip, why in zip(dataset.train["clip"], dataset.reasons, strict=True) if why == reason
+        ]
+        lines.append(
+            f"{count} of {len(dataset.train)} training clips are {reason}, in no fold: {_few(clips)}"
+        )
     if silent := dataset.silent_tests:
         lines.append(
             f"{len(silent)} of {len(dataset.test)} test clips are empty or failed, predicted from silence: "

@@ -74,7 +74,9 @@ class MfccWindows(_Windows):
         """n_mfcc: coefficients to take, at most those of the store."""
         super().__init__(store, slots, length)
         self.shape = (length, n_mfcc)
-        self._silence = np.where(self.lengths > 0, store.silence[slots], _silent_recording(store.specification))
+        self._silence = np.where(
+            self.lengths > 0, store.silence[slots], _silent_recording(store.specification)
+        )
 
     def cut(self, clips: np.ndarray, starts: np.ndarray) -> np.ndarray:
         """One window of each clip.
@@ -98,6 +100,9 @@ class MfccWindows(_Windows):
         begin, end = int(self._begins[clip]), int(self._begins[clip] + self.lengths[clip])
         for first in range(begin, end, _BLOCK):
             yield self.store.read(first, min(first + _BLOCK, end))[:, : self.shape[1]]
+
+
+Windows = RawWindows | MfccWindows
 
 
 def _silent_recording(specification: MfccSpecification) -> float:

@@ -101,13 +101,12 @@ def work(tmp_path_factory, make_cache) -> Path:
 
 @pytest.fixture(scope="session")
 def other_work(tmp_path_factory) -> Path:
-    """A work folder without verification: two labels, 8 clips, no test clips; `part` is empty for the last."""
+    """A work folder without test clips and without verification: 8 clips of two labels."""
     folder = tmp_path_factory.mktemp("dataset")
     clips = [f"{number}.wav" for number in range(8)]
     for number, clip in enumerate(clips):
         _write_clip(folder / "audio_train" / clip, number)
-    rows = [[clip, LABELS[n % 2], "a" if n < 7 else "", "same"] for n, clip in enumerate(clips)]
-    _write_csv(folder / "train.csv", [["fname", "label", "part", "constant"], *rows])
+    _write_csv(folder / "train.csv", [["fname", "label"], *([clip, LABELS[n % 2]] for n, clip in enumerate(clips))])
     return _featurized(folder, tmp_path_factory.mktemp("work"), *SPECIFICATIONS)
 
 

@@ -62,7 +62,10 @@ def test_history_has_a_line_an_epoch(tmp_path):
         history.on_epoch_end(epoch, logs)
     rows = list(csv.DictReader(open(tmp_path / "history_0.csv")))
     assert list(rows[0]) == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_map3", "seconds"]
-    assert [(row["epoch"], row["loss"], row["val_map3"]) for row in rows] == [("1", "2.5", "0.5"), ("2", "1.5", "0.5")]
+    assert [(row["epoch"], row["loss"], row["val_map3"]) for row in rows] == [
+        ("1", "2.5", "0.5"),
+        ("2", "1.5", "0.5"),
+    ]
 
 
 def test_the_display_hears_of_clips_and_scores():

@@ -36,7 +36,11 @@ def test_a_clip_gets_the_same_number_in_any_company():
 
 def test_seed_epoch_clip_and_purpose_all_matter():
     first = draw(1, 1, KEYS, Purpose.START)
-    for other in (draw(2, 1, KEYS, Purpose.START), draw(1, 2, KEYS, Purpose.START), draw(1, 1, KEYS, Purpose.ORDER)):
+    for other in (
+        draw(2, 1, KEYS, Purpose.START),
+        draw(1, 2, KEYS, Purpose.START),
+        draw(1, 1, KEYS, Purpose.ORDER),
+    ):
         assert not (other == first).any()
         correlation = np.corrcoef(first.astype(float), other.astype(float))[0, 1]
         assert abs(correlation) < 4 / np.sqrt(len(KEYS))

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from cache import CacheError
 from train.feed import Epochs
 
 STEPS, EPOCHS = 3, 4
@@ -38,10 +39,23 @@ class Recorder(keras.Model):
 def test_keras_trains_on_every_batch_once_and_in_order(workers, depth):
     model = Recorder()
     model.compile(run_eagerly=True)
-    feed = Epochs(Counting(), workers=workers, depth=depth)
-    model.fit(feed, steps_per_epoch=STEPS, epochs=EPOCHS, shuffle=False, verbose=0)
+    with Epochs(Counting(), workers=workers, depth=depth) as feed:
+        model.fit(feed, steps_per_epoch=STEPS, epochs=EPOCHS, shuffle=False, verbose=0)
     assert len(model.seen) == STEPS * EPOCHS
     for index, (windows, answers) in enumerate(model.seen):
         expected = Counting()(index)
         assert np.array_equal(windows, expected[0])
         assert np.array_equal(answers, expected[1])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_in_a_batch_is_raised_as_it_is(workers):
+    def batches(index):
+        if index == 4:
+            raise CacheError("000003: chunk must have 8 bytes, got no file")
+        return Counting()(index)
+
+    model = Recorder()
+    model.compile(run_eagerly=True)
+    with pytest.raises(CacheError, match="000003: chunk must have 8 bytes"), Epochs(batches, workers) as feed:
+        model.fit(feed, steps_per_epoch=STEPS, epochs=EPOCHS, shuffle=False, verbose=0)

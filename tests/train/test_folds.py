@@ -86,9 +86,17 @@ def test_an_empty_value_names_its_clip(empty):
 
 
 def test_a_column_with_one_value_is_refused():
-    message = r"--fold-column part: values must be at least 2, one for each fold, got only 'a'"
+    message = (
+        r"--fold-column part: values must be at least 2, one for each fold, got only 'a'; name another column"
+    )
     with pytest.raises(SettingsError, match=message):
         assign_folds(_dataset([0, 1], part=["a", "a"]), Settings("conv1d", fold_column="part"))
+
+
+def test_a_column_needs_clips_that_take_part():
+    dataset = _dataset([0, 1], [False, False], part=["a", "b"])
+    with pytest.raises(SettingsError, match=r"--fold-column part: values must be at least 2, .* got none"):
+        assign_folds(dataset, Settings("conv1d", fold_column="part"))
 
 
 def test_all_folds_are_chosen_unless_some_are_named():

@@ -38,7 +38,16 @@ def command(work, tmp_path, monkeypatch, capsys):
 def test_results_are_on_standard_output_and_progress_is_not(command, tmp_path):
     code, out, err = command("conv1d", "--quick")
     assert code == 0
-    assert out.splitlines()[0].split() == ["fold", "clips", "epochs", "best", "OOF", "accuracy", "OOF", "MAP@3"]
+    assert out.splitlines()[0].split() == [
+        "fold",
+        "clips",
+        "epochs",
+        "best",
+        "OOF",
+        "accuracy",
+        "OOF",
+        "MAP@3",
+    ]
     assert out.splitlines()[-1] == f"predictions: {tmp_path / 'quick' / 'predictions_1d_conv'}"
     assert "fold 1 epoch 1/1" in err
     assert "fold 1 epoch" not in out
@@ -61,11 +70,20 @@ def test_the_flags_are_those_of_the_help(command):
         (["--folds", 1], "train: --folds must be at least 2, one part is held out for validation, got 1"),
         (["--cache", "/no/cache"], "train: /no/cache: no cache here; run `python -m featurize` first"),
         (["--sr", 8000], "must hold a raw store for --sr 8000, got mfcc-20-4000.zarr, raw-4000.zarr"),
-        (["--seconds", 0.1], "train: --seconds must be at least 0.404 for the poolings of conv1d on raw-4000.zarr"),
-        (["--folds", 7], "train: label 'Hum': clips that take part must be at least 7, one for each fold, got 6"),
+        (
+            ["--seconds", 0.1],
+            "train: --seconds must be at least 0.404 for the poolings of conv1d on raw-4000.zarr",
+        ),
+        (
+            ["--folds", 7],
+            "train: label 'Hum': clips that take part must be at least 7, one for each fold, got 6",
+        ),
         (["--limit", 1], "train: train.csv: labels must be at least 2, got only 'Hum'; add clips of another"),
         (["--folds", 3, "--fold", 3], "train: --fold must be 0 to 2, as there are 3 folds, got 3"),
-        (["--fold-column", "no"], "train: --fold-column must be a column of train.csv (label, manually_verified, part)"),
+        (
+            ["--fold-column", "no"],
+            "train: --fold-column must be a column of train.csv (label, manually_verified, part)",
+        ),
     ],
 )
 def test_wrong_input_is_one_line_and_exits_2(command, arguments, message):

@@ -38,7 +38,11 @@ def test_conv1d_is_layer_by_layer_the_notebooks():
         (16, 9), (16, 9), (32, 3), (32, 3), (32, 3), (32, 3), (256, 3), (256, 3),
     ]  # fmt: skip
     assert {(c.padding, c.activation.__name__) for c in convolutions} == {("valid", "relu")}
-    assert [layer.pool_size for layer in model.layers if isinstance(layer, layers.MaxPool1D)] == [(16,), (4,), (4,)]
+    assert [layer.pool_size for layer in model.layers if isinstance(layer, layers.MaxPool1D)] == [
+        (16,),
+        (4,),
+        (4,),
+    ]
     assert [layer.rate for layer in model.layers if isinstance(layer, layers.Dropout)] == [0.1, 0.1, 0.1, 0.2]
     dense = [layer for layer in model.layers if isinstance(layer, layers.Dense)]
     assert [(layer.units, layer.activation.__name__) for layer in dense] == [

@@ -58,7 +58,13 @@ def test_on_a_terminal_there_is_a_bar_with_fold_epoch_rate_and_scores(clock, mon
         progress.end_epoch(SCORES)
         progress.begin_epoch(1)
         progress._bar.refresh()
-    for text in ("fold 2 epoch 1/10", "fold 2 epoch 2/10", "32 clips/s", "accuracy 0.5000", "at most 1 min 56 s left"):
+    for text in (
+        "fold 2 epoch 1/10",
+        "fold 2 epoch 2/10",
+        "32 clips/s",
+        "accuracy 0.5000",
+        "at most 1 min 56 s left",
+    ):
         assert text in stream.getvalue()
 
 

@@ -7,7 +7,13 @@ from train.settings import Settings, SettingsError, check
 
 def test_defaults_are_the_notebooks():
     settings = Settings("conv1d")
-    values = (settings.n_folds, settings.n_epochs, settings.batch_size, settings.learning_rate, settings.patience)
+    values = (
+        settings.n_folds,
+        settings.n_epochs,
+        settings.batch_size,
+        settings.learning_rate,
+        settings.patience,
+    )
     assert values == (10, 50, 64, 1e-3, 5)
     assert (settings.seconds, settings.crops, settings.seed, settings.mfcc) == (2, 5, 1001, 40)
 
@@ -79,7 +85,14 @@ def test_right_values_pass():
 def test_binding_settings_are_those_that_change_predictions():
     same = Settings("conv1d", name="x", work=Path("w"), cache=Path("c"), fold=(1,), force=True, mfcc=13)
     assert same.binding() == Settings("conv1d").binding()
-    for change in ({"epochs": 3}, {"seed": 2}, {"crops": 1}, {"limit": 9}, {"verified_only": True}, {"sr": 8000}):
+    for change in (
+        {"epochs": 3},
+        {"seed": 2},
+        {"crops": 1},
+        {"limit": 9},
+        {"verified_only": True},
+        {"sr": 8000},
+    ):
         assert Settings("conv1d", **change).binding() != Settings("conv1d").binding()
 
 

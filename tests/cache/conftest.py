@@ -1,0 +1,145 @@
+"""Fixtures of the cache's tests: small caches, made with the cache's own functions and seeded numbers."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cache.clips import write_clips
+from cache.files import write_atomic
+from cache.fold import bring_up_to_date, read_receipts, store_files
+from cache.plan import chunks_per_slot, n_chunks, pack, slot_starts, write_plan
+from cache.receipts import Receipt, SlotResult, Status, checksum, write_receipt
+from cache.specification import MfccSpecification, RawSpecification, Specification
+from cache.zarr_files import feature_chunk_key
+from featurize.dataset import read_dataset
+from featurize.run import Options, run
+from featurize.work import Work
+
+NATIVE_RATE = 100
+SECONDS = (3.0, 0.0, 200.0, 100.0, 600.0, 7.5)  # groups 0, 0, 0, 1, 2 (three chunks) and 5
+RAW = RawSpecification(sample_rate=100)
+MFCC = MfccSpecification(n_mfcc=4, sample_rate=2000)
+
+
+@dataclass(frozen=True)
+class MadeCache:
+    """A cache on disk, its plan, and the features that each of its stores was given, [time, ...] by store name."""
+
+    path: Path
+    plan: pd.DataFrame
+    features: dict[str, np.ndarray]
+
+
+@pytest.fixture
+def make_plan() -> Callable[..., pd.DataFrame]:
+    """A function that makes a plan of recordings of so many seconds at 100 Hz."""
+    return _make_plan
+
+
+@pytest.fixture
+def make_cache(tmp_path) -> Callable[..., MadeCache]:
+    """A function that makes a whole cache: folder, seconds of each clip, specifications, clips to leave out."""
+
+    def make(name="cache", seconds=SECONDS, specifications=(RAW, MFCC), without=()) -> MadeCache:
+        plan = _make_plan(seconds)
+        folder = tmp_path / name
+        write_plan(folder, plan)
+        write_clips(folder, _clip_table(len(plan)))
+        features = {s.name: _write_store(folder, plan, s, set(without)) for s in specifications}
+        return MadeCache(folder, plan, features)
+
+    return make
+
+
+@pytest.fixture
+def featurize() -> Callable[..., Work]:
+    """A function that runs the featurizer, quietly: dataset folder, cache folder, specifications."""
+    return _featurize
+
+
+@pytest.fixture
+def recorded(tmp_path, write_dataset, noise) -> Path:
+    """A dataset of six recordings of 100 s: three groups, 0 and 1, 2 and 3, 4 and 5."""
+    clips = {f"clip {i}.wav": noise(100, NATIVE_RATE, seed=i) for i in range(6)}
+    return write_dataset(tmp_path / "data", clips)
+
+
+def _make_plan(seconds: Sequence[float], native_rate: int = NATIVE_RATE) -> pd.DataFrame:
+    native = np.round(np.array(seconds) * native_rate).astype(np.int64)
+    rates = np.full(len(native), native_rate)
+    return pd.DataFrame(
+        {
+            "file": [f"audio_train/clip {i}.wav" for i in range(len(native))],
+            "size": 44 + 2 * native,
+            "mtime_ns": np.arange(len(native)) + 1_700_000_000_000_000_000,
+            "digest": [f"{i:032x}" for i in range(len(native))],
+            "native_rate": rates,
+            "native_samples": native,
+            "group": pack(native, rates, 0),
+        }
+    )
+
+
+def _clip_table(n_clips: int) -> pd.DataFrame:
+    """The first two thirds are training clips."""
+    n_train = n_clips - n_clips // 3
+    rows = [
+        (f"clip {i}.wav", "train", ("Glöckchen", "None", "Rain drops")[i % 3], (0, 1, pd.NA)[i % 3], i)
+        if i < n_train
+        else (f"clip {i}.wav", "test", "", pd.NA, i)
+        for i in range(n_clips)
+    ]
+    clips = pd.DataFrame(rows, columns=["clip", "split", "label", "manually_verified", "slot"])
+    return clips.astype({"manually_verified": "Int8", "slot": "int64"})
+
+
+def _write_store(folder: Path, plan: pd.DataFrame, specification: Specification, without: set[int]) -> np.ndarray:
+    """Write chunks and receipts, all but those of the groups `without`, and fold; returns the whole array."""
+    store, length = folder / specification.name, specification.chunk_length
+    features = _random_features(plan, specification)
+    widths = chunks_per_slot(plan)
+    capacity = specification.capacity(plan["native_samples"].to_numpy(), plan["native_rate"].to_numpy())
+    for group, slots in plan.groupby("group").groups.items():
+        if group in without:
+            continue
+        data = [features[c * length : (c + 1) * length] for c in range(group, group + widths[slots].max())]
+        for chunk, part in enumerate(data, start=group):
+            write_atomic(store / feature_chunk_key(specification, chunk), memoryview(part).cast("B"))
+        results = tuple(
+            SlotResult(
+                slot=int(slot),
+                digest=plan.at[slot, "digest"],
+                status=Status.OK if capacity[slot] else Status.EMPTY,
+                length=int(capacity[slot]),
+                value=float(np.float32(0.001 * (slot + 1))),
+            )
+            for slot in slots
+        )
+        sums = tuple(checksum(part.tobytes()) for part in data)
+        write_receipt(store, Receipt(int(group), sums, results, {"numpy": "2.0"}))
+    bring_up_to_date(store, store_files(plan, specification, read_receipts(store), {"numpy": "2.0"}))
+    return features
+
+
+def _random_features(plan: pd.DataFrame, specification: Specification) -> np.ndarray:
+    """Seeded noise in every slot's place, zeros elsewhere."""
+    random = np.random.default_rng(specification.sample_rate)
+    features = np.zeros(
+        (n_chunks(plan) * specification.chunk_length, *specification.item_shape), specification.dtype
+    )
+    native = plan["native_samples"].to_numpy(), plan["native_rate"].to_numpy()
+    for start, capacity in zip(slot_starts(plan, specification), specification.capacity(*native), strict=True):
+        place = features[start : start + capacity]
+        place[:] = (
+            random.integers(-32767, 32768, place.shape) if place.dtype == np.int16 else random.random(place.shape)
+        )
+    return features
+
+
+def _featurize(data: Path, folder: Path, specifications: Sequence[Specification] = (RAW, MFCC), **options) -> Work:
+    work, _ = run(read_dataset(data), folder, specifications, Options(**options))
+    return work
