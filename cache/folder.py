@@ -52,16 +52,18 @@ class Cache:
         Args:
             kind: "raw" or "mfcc".
             sample_rate: Hz of the waveform or of the MFCCs; None fits all.
-            n_mfcc: coefficients; a store of more serves fewer, its own number is preferred. None fits all.
+            n_mfcc: coefficients; a store of more serves fewer, the fewest that serve are taken. None fits all.
         Raises:
-            CacheError: no store fits, more than one does, or the one that fits is foreign or incomplete.
+            CacheError: no store fits, more than one does, or the one that fits is incomplete; where none fits and
+                one of the kind cannot be opened, why.
         """
-        stores = [Store(path) for path in self.store_paths() if path.name.startswith(f"{kind}-")]
+        stores, refused = self._stores(kind)
         fitting = [store for store in stores if _fits(store.specification, sample_rate, n_mfcc)]
-        exact = [store for store in fitting if getattr(store.specification, "n_mfcc", None) == n_mfcc]
-        fitting = exact or fitting
+        if n_mfcc is not None:
+            fewest = min((store.specification.n_mfcc for store in fitting), default=0)
+            fitting = [store for store in fitting if store.specification.n_mfcc == fewest]
         if not fitting:
-            raise CacheError(self._none_fits(kind, sample_rate, n_mfcc))
+            raise refused[0] if refused else CacheError(self._none_fits(kind, sample_rate, n_mfcc))
         if len(fitting) > 1:
             raise CacheError(f"{self.path}: one {kind} store must fit, got {_several(kind, fitting)}")
         missing = self.missing(fitting[0])
@@ -72,9 +74,20 @@ class Cache:
             )
         return fitting[0]
 
+    def _stores(self, kind: str) -> tuple[list[Store], list[CacheError]]:
+        """The stores of a kind that can be opened, and why the others cannot."""
+        stores, refused = [], []
+        for path in self.store_paths():
+            if path.name.startswith(f"{kind}-"):
+                try:
+                    stores.append(Store(path))
+                except CacheError as error:
+                    refused.append(error)
+        return stores, refused
+
     def _none_fits(self, kind: str, sample_rate: int | None, n_mfcc: int | None) -> str:
         flags = _choice(kind, sample_rate=sample_rate, n_mfcc=n_mfcc)
-        asked = f"a {kind} store" + (f" for {flags}" if flags else "")
+        asked = f"{kind} features" + (f" for {flags}" if flags else "")
         there = ", ".join(path.name for path in self.store_paths()) or "no store"
         return f"{self.path}: must hold {asked}, got {there}; run python -m featurize {flags}".rstrip()
 

@@ -39,9 +39,11 @@ def verify_store(cache: Cache, path: Path) -> Iterator[Finding | int]:
     receipts = read_receipts(path)
     for group in sorted(done_groups(path) - receipts.keys()):
         yield Finding(receipt_path(path, group), "damaged receipt", _clips(cache, group), group)
-    for key, data in store_files(cache.plan, specification, receipts, read_attributes(path)["versions"]).items():
-        if not holds(path / key, data):
-            yield Finding(path / key, "not what plan and receipts give; the next featurize writes it again")
+    attributes = read_attributes(path)
+    if attributes["receipts"].get("n") != len(receipts):
+        yield Finding(path, f"incomplete: made of {attributes['receipts'].get('n')} receipts, got {len(receipts)}")
+    else:
+        yield from _verify_files(path, store_files(cache.plan, specification, receipts, attributes["versions"]))
     n_bytes = 0
     for group, receipt in receipts.items():
         for chunk, expected in zip(_chunks(receipt), receipt.checksums, strict=True):
@@ -51,6 +53,12 @@ def verify_store(cache: Cache, path: Path) -> Iterator[Finding | int]:
             if what:
                 yield Finding(file, what, _clips(cache, group), group)
             yield n_bytes
+
+
+def _verify_files(path: Path, files: dict[str, bytes]) -> Iterator[Finding]:
+    for key, data in files.items():
+        if not holds(path / key, data):
+            yield Finding(path / key, "not what plan and receipts give; the next featurize writes it again")
 
 
 def withdraw_bad(path: Path, findings: list[Finding]) -> int:

@@ -99,7 +99,7 @@ def _digest_as_planned(slot: Slot) -> str:
         found == slot.digest if slot.digest else (stat.st_size, stat.st_mtime_ns) == (slot.size, slot.mtime_ns)
     )
     if not planned:
-        raise _ChangedError("changed since it was planned: run featurize again to take it in as it is now")
+        raise _ChangedError("changed since it was planned; touch it and run featurize again to take it in as it is")
     return found
 
 

@@ -98,7 +98,7 @@ def _changes(work: Work) -> Iterator[str]:
     if work.scan.n_new or work.scan.n_changed:
         yield f"{work.scan.n_new:,} new and {work.scan.n_changed:,} changed recordings"
     if work.scan.missing:
-        yield f"files not there, features kept from before: {_names(work.scan.missing)}"
+        yield f"files not there, served from what was featurized of them: {_names(work.scan.missing)}"
     if work.unlisted:
         n_kept = work.clips["clip"].isin(work.unlisted).sum()
         what = "kept in the clip table (--prune removes them)" if n_kept else "removed from the clip table"

@@ -1,6 +1,7 @@
 """How a run is getting on: a bar on a terminal, a line an epoch elsewhere, always on standard error.
 
-The time left counts every epoch that may still come, so early stopping can only shorten it.
+The loss is that of the training windows, the accuracy that of the validation clips. The time left counts every
+epoch that may still come, so early stopping shortens it.
 """
 
 import time
@@ -23,7 +24,7 @@ class RunProgress:
         self._stream, self._console = stream, Console(file=stream)
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=10),
             TextColumn("{task.fields[state]}"),
             console=self._console,
             transient=True,
@@ -31,8 +32,8 @@ class RunProgress:
         )
         self._task = self._bar.add_task("", total=1, state="", visible=False)
         self._epochs_done = self._epochs_left = 0
-        self._rate = 0.0
-        self._scores = ""
+        self._rate = self._loss = 0.0
+        self._accuracy: float | None = None
 
     def __enter__(self) -> "RunProgress":
         self._bar.start()
@@ -56,7 +57,7 @@ class RunProgress:
         self.fold, self._n_epochs, self._n_clips = fold, n_epochs, n_clips
         self._epochs_left = n_folds_left * n_epochs
         self._left_after = (n_folds_left - 1) * n_epochs
-        self._scores = ""
+        self._accuracy = None
         self.begin_epoch(0)
 
     def begin_epoch(self, epoch: int) -> None:
@@ -71,19 +72,18 @@ class RunProgress:
         """A batch is done; n_clips: of this epoch so far. loss: mean of the epoch so far."""
         self._rate = n_clips / max(time.monotonic() - self._epoch_started, 1e-9)
         self._loss = loss
-        self._bar.update(self._task, completed=n_clips, state=f"loss {loss:.4f}  {self._state()}")
+        self._bar.update(self._task, completed=n_clips, state=self._state())
 
     def end_epoch(self, scores: dict[str, float]) -> None:
         """An epoch is done, with its loss, val_loss, val_accuracy and val_map3."""
         self._epochs_done += 1
         self._epochs_left = self._left_after + self._n_epochs - self._epoch - 1
-        self._scores = (
-            f"loss {scores['loss']:.4f}, validation loss {scores['val_loss']:.4f}, "
-            f"accuracy {scores['val_accuracy']:.4f}, MAP@3 {scores['val_map3']:.4f}"
-        )
+        self._accuracy = scores["val_accuracy"]
         if not self._console.is_terminal:
             self.say(
-                f"fold {self.fold} epoch {self._epoch + 1}/{self._n_epochs}: {self._scores}, {self._speed()}"
+                f"fold {self.fold} epoch {self._epoch + 1}/{self._n_epochs}: loss {scores['loss']:.4f}, "
+                f"validation loss {scores['val_loss']:.4f}, accuracy {scores['val_accuracy']:.4f}, "
+                f"MAP@3 {scores['val_map3']:.4f}, {self._speed()}"
             )
 
     def end_fold(self, result: dict) -> None:
@@ -95,14 +95,15 @@ class RunProgress:
         )
 
     def _state(self) -> str:
-        return f"{self._scores}  {self._speed()}" if self._scores else self._speed()
+        accuracy = "" if self._accuracy is None else f" accuracy {self._accuracy:.2f},"
+        return f"loss {self._loss:.2f},{accuracy} {self._speed()}"  # short: a line of 80 columns holds it
 
     def _speed(self) -> str:
         speed = f"{self._rate:.0f} clips/s"
         if not self._epochs_done:
             return speed
         seconds = (time.monotonic() - self._started) / self._epochs_done * self._epochs_left
-        return f"{speed}, at most {_duration(seconds)} left"
+        return f"{speed}, {_duration(seconds)} left"
 
 
 def _duration(seconds: float) -> str:

@@ -67,15 +67,15 @@ def test_nothing_needs_to_be_said_where_one_store_fits(make_cache):
     [
         (
             {"kind": "raw", "sample_rate": 50},
-            r"must hold a raw store for --sr 50, got mfcc-4-2000\.zarr, raw-100\.zarr; run python -m featurize --sr 50$",
+            r"must hold raw features for --sr 50, got mfcc-4-2000\.zarr, raw-100\.zarr; run python -m featurize --sr 50$",
         ),
         (
             {"kind": "mfcc", "sample_rate": 44100, "n_mfcc": 4},
-            r"must hold a mfcc store for --mfcc-sr 44100 --mfcc 4, got .*; run .* featurize --mfcc-sr 44100 --mfcc 4$",
+            r"must hold mfcc features for --mfcc-sr 44100 --mfcc 4, got .*; run .* featurize --mfcc-sr 44100 --mfcc 4$",
         ),
         (
             {"kind": "mfcc", "n_mfcc": 5},
-            r"must hold a mfcc store for --mfcc 5, got .*; run python -m featurize --mfcc 5$",
+            r"must hold mfcc features for --mfcc 5, got .*; run python -m featurize --mfcc 5$",
         ),
     ],
 )
@@ -86,7 +86,7 @@ def test_a_store_that_is_not_there_is_asked_for_with_its_flags(make_cache, asked
 
 def test_a_cache_without_stores_says_so(make_cache):
     cache = open_cache(make_cache(specifications=[]).path)
-    with pytest.raises(CacheError, match=r"must hold a raw store, got no store; run python -m featurize$"):
+    with pytest.raises(CacheError, match=r"must hold raw features, got no store; run python -m featurize$"):
         cache.open_store("raw")
 
 
@@ -119,12 +119,21 @@ def test_fewer_coefficients_are_served_by_more(make_cache):
     assert cache.open_store("mfcc", n_mfcc=2).name == "mfcc-4-2000.zarr"
 
 
-def test_the_exact_number_of_coefficients_is_preferred(make_cache):
+def test_the_fewest_coefficients_that_serve_are_taken(make_cache):
     cache = open_cache(make_cache(specifications=[MFCC, MfccSpecification(2, 2000)]).path)
     assert cache.open_store("mfcc", n_mfcc=2).name == "mfcc-2-2000.zarr"
     assert cache.open_store("mfcc", n_mfcc=3).name == "mfcc-4-2000.zarr"
+    assert cache.open_store("mfcc", n_mfcc=1).name == "mfcc-2-2000.zarr"
     with pytest.raises(CacheError, match=r"one mfcc store must fit, got .*; choose with --mfcc$"):
-        cache.open_store("mfcc", n_mfcc=1)
+        cache.open_store("mfcc")
+
+
+def test_a_store_that_cannot_be_opened_is_only_in_the_way_where_no_other_fits(make_cache):
+    cache = open_cache(make_cache().path)
+    (cache.path / "raw-50.zarr").mkdir()
+    assert cache.open_store("raw").name == "raw-100.zarr"
+    with pytest.raises(CacheError, match=r"raw-50\.zarr/zarr\.json: missing, a run broke off"):
+        cache.open_store("raw", sample_rate=50)
 
 
 def test_an_incomplete_store_is_refused_by_name(make_cache):

@@ -43,7 +43,7 @@ def test_one_decode_fills_every_store(clip, tmp_path, monkeypatch):
 def test_a_file_that_is_not_the_planned_one_fails_and_is_tried_again(clip, tmp_path, changes):
     result = run_job(job_of(clip, tmp_path, **changes))[0].slots[0]
     assert result.status == Status.FAILED and result.retry
-    assert result.reason.startswith("changed since it was planned: run featurize again")
+    assert result.reason.startswith("changed since it was planned; touch it and run featurize again")
 
 
 def test_a_touched_file_with_the_planned_digest_is_the_planned_one(clip, tmp_path):

@@ -84,7 +84,7 @@ def test_dummies_take_any_window(dataset):
 
 
 def test_a_store_that_is_not_there_is_asked_for(dataset):
-    with pytest.raises(CacheError, match=r"must hold a raw store for --sr 16000, got .*raw-4000.zarr"):
+    with pytest.raises(CacheError, match=r"must hold raw features for --sr 16000, got .*raw-4000.zarr"):
         dataset(sr=16000)
-    with pytest.raises(CacheError, match=r"must hold .* mfcc store for --mfcc 40"):
+    with pytest.raises(CacheError, match=r"must hold .*mfcc.*--mfcc 40"):
         dataset("conv2d")

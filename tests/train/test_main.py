@@ -69,7 +69,7 @@ def test_the_flags_are_those_of_the_help(command):
     [
         (["--folds", 1], "train: --folds must be at least 2, one part is held out for validation, got 1"),
         (["--cache", "/no/cache"], "train: /no/cache: no cache here; run `python -m featurize` first"),
-        (["--sr", 8000], "must hold a raw store for --sr 8000, got mfcc-20-4000.zarr, raw-4000.zarr"),
+        (["--sr", 8000], "must hold raw features for --sr 8000, got mfcc-20-4000.zarr, raw-4000.zarr"),
         (
             ["--seconds", 0.1],
             "train: --seconds must be at least 0.404 for the poolings of conv1d on raw-4000.zarr",

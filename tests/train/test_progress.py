@@ -39,15 +39,15 @@ def test_without_a_terminal_there_is_a_line_an_epoch(clock):
     _two_epochs(RunProgress(stream), clock)
     scores = "loss 1.5000, validation loss 1.2500, accuracy 0.5000, MAP@3 0.7500"
     assert stream.getvalue().splitlines() == [
-        f"train: fold 2 epoch 1/10: {scores}, 32 clips/s, at most 2 min 25 s left",
-        f"train: fold 2 epoch 2/10: {scores}, 32 clips/s, at most 2 min 20 s left",
+        f"train: fold 2 epoch 1/10: {scores}, 32 clips/s, 2 min 25 s left",
+        f"train: fold 2 epoch 2/10: {scores}, 32 clips/s, 2 min 20 s left",
         "train: fold 2: finished after 2 epochs, best 1, accuracy 0.5000, MAP@3 0.7500, 10 s",
     ]
 
 
 def test_on_a_terminal_there_is_a_bar_with_fold_epoch_rate_and_scores(clock, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "80")
     stream = Terminal()
     progress = RunProgress(stream)
     with progress:
@@ -62,8 +62,8 @@ def test_on_a_terminal_there_is_a_bar_with_fold_epoch_rate_and_scores(clock, mon
         "fold 2 epoch 1/10",
         "fold 2 epoch 2/10",
         "32 clips/s",
-        "accuracy 0.5000",
-        "at most 1 min 56 s left",
+        "loss 1.50, accuracy 0.50",
+        "1 min 56 s left",
     ):
         assert text in stream.getvalue()
 
