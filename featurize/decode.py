@@ -67,7 +67,7 @@ def digest(path: Path) -> str:
     Raises:
         OSError: the file cannot be read.
     """
-    hashed, block = xxhash.xxh3_128(), bytearray(1 << 20)
+    hashed, block = xxhash.xxh3_128(), bytearray(1 << 18)
     with open(path, "rb", buffering=0) as file:
         while n_bytes := file.readinto(block):
             hashed.update(memoryview(block)[:n_bytes])
@@ -135,8 +135,5 @@ def _blocks(file: sf.SoundFile, n_samples: int) -> Iterator[np.ndarray]:
 
 
 def _mono(block: np.ndarray) -> np.ndarray:
-    if block.shape[1] == 1:
-        mono = block[:, 0].astype(np.float32, copy=False)
-    else:
-        mono = block.mean(axis=1, dtype=np.float32)
-    return mono * np.float32(1 / 32768) if block.dtype == np.int16 else mono
+    mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
+    return np.multiply(mono, np.float32(1 / 32768), dtype=np.float32) if block.dtype == np.int16 else mono
