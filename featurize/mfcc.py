@@ -90,7 +90,7 @@ def _mel_power(samples: np.ndarray, specification: MfccSpecification) -> np.ndar
 
 @njit(nogil=True, fastmath=True, cache=True)
 def _apply_filters(spectrum, filters, first, last, mel):
-    """Mel power of each frame. Apart, both inner loops vectorise: a quarter of the time of one loop over both, and a
+    """Mel power of each frame. Apart, both inner loops vectorise: a quarter of the time of one loop over both, a
     tenth of a product with the whole matrix (0.20, 0.77 and 2.7 ms for 431 frames)."""
     power = np.empty(spectrum.shape[1], np.float32)
     for frame in range(spectrum.shape[0]):
