@@ -48,6 +48,11 @@ class Job:
     targets: tuple[Target, ...]
     stop_on_error: bool = False
 
+    @property
+    def seconds(self) -> float:
+        """Seconds of audio, by the headers."""
+        return sum(slot.header.native_samples / max(1, slot.header.native_rate) for slot in self.slots)
+
 
 def run_job(job: Job) -> list[Receipt]:
     """Fill a group's chunks and write them, and their receipts, one for each target.

@@ -67,7 +67,9 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(demo, tmp_path)
 @pytest.mark.parametrize("piece", ["train.csv", "audio_train", "audio_test", "sample_submission.csv"])
 def test_it_is_never_written_over_anything(tmp_path, piece):
     (tmp_path / piece).write_text("mine")
-    with pytest.raises(DatasetError, match=rf"{piece}: the place of the demo's dataset must be free, got something"):
+    with pytest.raises(
+        DatasetError, match=rf"{piece}: the place of the demo's dataset must be free, got something"
+    ):
         write_demo(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [piece] and (tmp_path / piece).read_text() == "mine"
 

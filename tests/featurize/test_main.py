@@ -114,10 +114,10 @@ def test_demo_makes_a_dataset_once(tmp_path, command):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--sr", "0"], "--sr: must be from 1 to 768000, got 0"),
-        (["--mfcc", "129"], "--mfcc: must be from 1 to 128, got 129"),
-        (["--jobs", "0"], "--jobs: must be from 1 to 4096, got 0"),
-        (["--limit", "0"], "--limit: must be at least 1, got 0"),
+        (["--sr", "0"], "--sr: must be from 1 to 768000, got 0; give one in that range"),
+        (["--mfcc", "129"], "--mfcc: must be from 1 to 128, got 129; give one in that range"),
+        (["--jobs", "0"], "--jobs: must be from 1 to 4096, got 0; give one in that range"),
+        (["--limit", "0"], "--limit: must be from 1 to 1000000000, got 0; give one in that range"),
     ],
 )
 def test_wrong_numbers_are_one_line_and_exit_2(small, command, arguments, line):

@@ -1,0 +1,98 @@
+"""What the command line of featurize asks for, checked."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cache.specification import MfccSpecification, RawSpecification, Specification
+from featurize.engine import Engine, default_jobs
+from featurize.run import Options
+
+_MAX_RATE = 768_000  # Hz
+_LIMITS = {
+    "sr": (1, _MAX_RATE),
+    "mfcc": (1, 128),
+    "mfcc_sr": (1, _MAX_RATE),
+    "jobs": (1, 4096),
+    "limit": (1, 10**9),
+}
+
+
+class SettingsError(ValueError):
+    """A setting that no dataset can make right; the message is one line for the user."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Decode every recording of a dataset once, into a cache of features that training maps into memory.
+
+    Reads the Kaggle layout: DATA/train.csv (fname,label[,manually_verified]), DATA/audio_train/,
+    DATA/sample_submission.csv, DATA/audio_test/; wav, flac, ogg and mp3. A run that was stopped, or killed, goes
+    on where it was; a run on a dataset that changed computes what is new. Exit codes: 0 done, 1 done but some
+    clips failed, 2 wrong input or usage, 130 stopped by Ctrl-C.
+    """
+
+    data: Path = Path("data")
+    """Folder of the dataset."""
+    work: Path = Path("work")
+    """Folder of everything that is generated."""
+    cache: Path | None = None
+    """Folder of the cache (default: WORK/cache)."""
+    sr: int = 16000
+    """Sample rate of the raw waveforms, in Hz."""
+    mfcc: int = 40
+    """MFCC coefficients, 1 to 128. A store of more coefficients serves a request for fewer."""
+    mfcc_sr: int = 44100
+    """Sample rate that MFCCs are computed at, in Hz."""
+    raw_dtype: Literal["int16", "float32"] = "int16"
+    """Raw samples: int16 with a scale per clip (full 16 bits for each clip), or float32 at twice the size."""
+    jobs: int | None = None
+    """Jobs at a time (default: one for each processor)."""
+    engine: Engine = "threads"
+    """What jobs run in. Threads have no start-up to pay; processes may be faster on many cores."""
+    limit: int | None = None
+    """Take only the first so many clips of train.csv, and of sample_submission.csv."""
+    prune: bool = False
+    """Remove clips from the clip table that the dataset does not list any more."""
+    force: bool = False
+    """Compute the features asked for again, although they are there."""
+    dry_run: bool = False
+    """Print the plan and stop; nothing is written."""
+    on_error: Literal["skip", "stop"] = "skip"
+    """When a clip cannot be decoded: note its reason and go on, or stop."""
+    demo: bool = False
+    """First make a small synthetic dataset in DATA, where nothing may be yet."""
+
+    @property
+    def cache_path(self) -> Path:
+        """The cache's folder."""
+        return self.cache or self.work / "cache"
+
+    @property
+    def specifications(self) -> tuple[Specification, ...]:
+        """The features asked for."""
+        return RawSpecification(self.sr, self.raw_dtype), MfccSpecification(self.mfcc, self.mfcc_sr)
+
+    @property
+    def options(self) -> Options:
+        """How the run goes about it."""
+        return Options(
+            n_jobs=self.jobs or default_jobs(),
+            engine=self.engine,
+            prune=self.prune,
+            force=self.force,
+            stop_on_error=self.on_error == "stop",
+        )
+
+
+def check(settings: Settings) -> None:
+    """Refuse numbers that are out of their range.
+
+    Raises:
+        SettingsError: names the flag, its range and what was given.
+    """
+    for name, (low, high) in _LIMITS.items():
+        value = getattr(settings, name)
+        if value is not None and not low <= value <= high:
+            flag = f"--{name.replace('_', '-')}"
+            raise SettingsError(f"{flag}: must be from {low} to {high}, got {value}; give one in that range")

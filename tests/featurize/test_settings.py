@@ -1,0 +1,35 @@
+"""Settings give features and options their defaults, and refuse numbers out of range."""
+
+from pathlib import Path
+
+import pytest
+
+from cache import MfccSpecification, RawSpecification
+from featurize.engine import default_jobs
+from featurize.settings import Settings, SettingsError, check
+
+
+def test_defaults_are_the_notebooks():
+    settings = Settings()
+    assert settings.specifications == (RawSpecification(16000, "int16"), MfccSpecification(40, 44100))
+    assert settings.cache_path == Path("work/cache") and settings.options.n_jobs == default_jobs()
+    check(settings)
+
+
+def test_cache_goes_where_it_is_told():
+    assert Settings(work=Path("w")).cache_path == Path("w/cache")
+    assert Settings(work=Path("w"), cache=Path("c")).cache_path == Path("c")
+
+
+def test_stop_on_error():
+    assert Settings(on_error="stop").options.stop_on_error and not Settings().options.stop_on_error
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("sr", -1), ("mfcc", 0), ("mfcc_sr", 10**7), ("jobs", 0), ("limit", -3)]
+)
+def test_numbers_out_of_range_are_refused(name, value):
+    with pytest.raises(
+        SettingsError, match=rf"--{name.replace('_', '-')}: must be from 1 to \d+, got {value}; give"
+    ):
+        check(Settings(**{name: value}))
