@@ -1,16 +1,21 @@
 """Training steps from the maps, against one constant batch and a loader that decodes as the notebook's does.
 
-    python benchmarks/train.py [--clips 400] [--steps 8] [--rounds 3] [--data FOLDER]
+    python benchmarks/train.py [--clips 400] [--steps 10] [--rounds 3] [--data FOLDER]
 
-The same net, batch of 64 and step for all, through Keras's own fit, in this process, by turns. The notebook's
-loader is a keras.utils.PyDataset that loads each clip by librosa (kaiser_fast) with two worker threads; it is timed
-on fewer steps.
+The same net, batch of 64 and step for all, through Keras's own fit, in this process, by turns. A turn is one fit;
+its clock starts after the first steps, when every feed has reached its own pace, and stops with the last one.
+
+The notebook's loader is its DataGenerator, which decodes, resamples (kaiser_fast) and cuts each clip for every
+batch, as a keras.utils.PyDataset with two worker threads; it is timed on fewer steps.
 """
 
 import argparse
 import os
 import sys
 import tempfile
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # this folder's own names would hide the packages
@@ -20,7 +25,7 @@ import keras
 import librosa
 import numpy as np
 
-from benchmarks.ratios import by_turns, header, table, times
+from benchmarks.ratios import Bystanders, by_turns, header, table, times
 from benchmarks.recordings import recordings
 from cache import MfccSpecification, RawSpecification, open_cache
 from featurize.dataset import read_dataset
@@ -30,7 +35,7 @@ from train.feed import Epochs
 from train.nets import NETS, build
 from train.windows import MfccWindows, RawWindows
 
-BATCH, WORKERS = 64, 2
+BATCH, WORKERS, WARM_UP = 64, 2, 4
 
 
 class Constant(keras.utils.PyDataset):
@@ -47,31 +52,64 @@ class Constant(keras.utils.PyDataset):
 
 
 class Notebook(keras.utils.PyDataset):
-    """Each clip decoded, resampled and cut for every batch, as the notebook's DataGenerator does."""
+    """Each clip decoded, resampled and cut for every batch, as the notebook's DataGenerator does.
+
+    The first two batches are made once: Keras asks for them before it trains, to learn their shapes.
+    """
 
     num_batches = None
 
     def __init__(self, paths, answers, kind):
-        super().__init__(workers=WORKERS, use_multiprocessing=False)
-        self._paths, self._answers, self._kind = paths, answers, kind
+        # A short queue, or fit spends its end on batches that nobody trains on.
+        super().__init__(workers=WORKERS, use_multiprocessing=False, max_queue_size=1)
+        self._paths, self._answers = paths, answers
+        self._rate, self._mfcc = (16_000, False) if kind == "raw" else (44_100, True)
+        self._first = [self._batch(index) for index in range(2)]
 
     def __getitem__(self, index):
-        rows = np.arange(index * BATCH, (index + 1) * BATCH) % len(self._paths)
-        windows = [self._window(self._paths[row], np.random.default_rng(row)) for row in rows]
-        return np.stack(windows), self._answers[rows]
+        return self._first[index] if index < len(self._first) else self._batch(index)
 
-    def _window(self, path, random):
-        rate = 16000 if self._kind == "raw" else 44100
-        samples, _ = librosa.load(path, sr=rate, res_type="kaiser_fast")
-        length = 2 * rate
+    def _batch(self, index):
+        rows = np.arange(index * BATCH, (index + 1) * BATCH) % len(self._paths)
+        rng = np.random.default_rng(index)
+        return np.stack([self._window(self._paths[row], rng) for row in rows]), self._answers[rows]
+
+    def _window(self, path, rng):
+        samples, _ = librosa.load(path, sr=self._rate, res_type="kaiser_fast")
+        length = 2 * self._rate
+        start = rng.integers(abs(len(samples) - length) + 1)
         if len(samples) > length:
-            start = random.integers(len(samples) - length)
             samples = samples[start : start + length]
-        samples = np.pad(samples, (0, length - len(samples)))
-        if self._kind == "mfcc":
-            return librosa.feature.mfcc(y=samples, sr=rate, n_mfcc=40).T
+        samples = np.pad(samples, (start, length - len(samples) - start) if len(samples) < length else 0)
+        if self._mfcc:
+            return librosa.feature.mfcc(y=samples, sr=self._rate, n_mfcc=40).T
         low = samples.min()
         return ((samples - low) / (samples.max() - low + 1e-6) - 0.5)[:, None]
+
+
+class Clock(keras.callbacks.Callback):
+    """The time of each step's end."""
+
+    def __init__(self):
+        super().__init__()
+        self.ends: list[float] = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.ends.append(time.perf_counter())
+
+
+def steps(model: keras.Model, feed: Callable, n_steps: int) -> Callable[[], float]:
+    """A case: one fit, fed by feed(), a context manager; seconds a clip."""
+
+    def fit() -> float:
+        clock = Clock()
+        with feed() as batches:
+            model.fit(
+                batches, steps_per_epoch=WARM_UP + n_steps, shuffle=False, verbose=0, callbacks=[clock]
+            )
+        return (clock.ends[-1] - clock.ends[WARM_UP - 1]) / (n_steps * BATCH)
+
+    return fit
 
 
 def compare(name: str, cache, data: Path, n_steps: int, rounds: int) -> dict[str, list[float]]:
@@ -80,36 +118,27 @@ def compare(name: str, cache, data: Path, n_steps: int, rounds: int) -> dict[str
     labels, uniques = clips["label"].factorize()
     slots, kind = clips["slot"].to_numpy(), "raw" if name == "conv1d" else "mfcc"
     store = cache.open_store(kind)
-    windows = RawWindows(store, slots, 32000) if kind == "raw" else MfccWindows(store, slots, 173, 40)
-    order = np.arange(len(clips))
-    batches = TrainingBatches(windows, order, clips["clip"], labels, len(uniques), BATCH, seed=1001)
+    windows = RawWindows(store, slots, 32_000) if kind == "raw" else MfccWindows(store, slots, 173, 40)
+    clips_of_whole_batches = np.arange(len(clips) // BATCH * BATCH)  # every step is of the same size
+    batches = TrainingBatches(
+        windows, clips_of_whole_batches, clips["clip"][: len(clips_of_whole_batches)], labels, len(uniques), BATCH, 1001
+    )
     paths = [data / "audio_train" / clip for clip in clips["clip"]]
+    notebook = Notebook(paths, np.eye(len(uniques), dtype=np.float32)[labels], kind)
     model = build(NETS[name], windows.shape, len(uniques), 1e-3)
-
-    def steps(feed, n):
-        def fit():
-            model.fit(feed(), steps_per_epoch=n, epochs=1, shuffle=False, verbose=0)
-            return n * BATCH
-
-        return fit
-
-    full = next(batch for batch in map(batches, range(batches.steps)) if len(batch[0]) == BATCH)
     cases = {
-        "one constant batch": steps(lambda: Constant(full), n_steps),
-        "earmark, from the maps": steps(lambda: Epochs(batches), n_steps),
-        "notebook's loader": steps(
-            lambda: Notebook(paths, np.eye(len(uniques), dtype=np.float32)[labels], kind), max(1, n_steps // 4)
-        ),
+        "earmark, from the maps": steps(model, lambda: Epochs(batches), n_steps),
+        "one constant batch": steps(model, lambda: nullcontext(Constant(batches(0))), n_steps),
+        "notebook's loader": steps(model, lambda: nullcontext(notebook), max(2, n_steps // 4 * 2)),
     }
-    for case in cases.values():
-        case()  # traces the step, imports what librosa and resampy need
+    cases["one constant batch"]()  # compiles the step: once, not in a round
     return by_turns(cases, rounds)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=400, help="clips at least, in steps of 400 (default: 400)")
-    parser.add_argument("--steps", type=int, default=8, help="steps a turn (default: 8)")
+    parser.add_argument("--steps", type=int, default=10, help="steps a turn (default: 10)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each case (default: 3)")
     parser.add_argument("--data", type=Path, help="a dataset of yours in place of the real recordings of ../shared")
     arguments = parser.parse_args()
@@ -119,10 +148,12 @@ def main() -> None:
         run(read_dataset(data), folder / "cache", (RawSpecification(), MfccSpecification()), Options(n_jobs=2))
         cache = open_cache(folder / "cache")
         print(header("keras", "tensorflow", "numpy", "librosa", "resampy"))
+        bystanders = Bystanders()
         for name in NETS:
             seconds = compare(name, cache, data, arguments.steps, arguments.rounds)
             rows = times(seconds, "earmark, from the maps", "clips")
             print(table(f"{name}: training, batches of {BATCH}", ["", "speed", "times earmark's time"], rows))
+        print(bystanders)
 
 
 if __name__ == "__main__":

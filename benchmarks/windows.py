@@ -16,7 +16,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])  # this folder's own name
 import numpy as np
 import zarr
 
-from benchmarks.ratios import by_turns, header, table, times
+from benchmarks.ratios import Bystanders, by_turns, clocked, header, table, times
 from benchmarks.recordings import recordings
 from cache import MfccSpecification, RawSpecification, open_cache
 from featurize.dataset import read_dataset
@@ -110,7 +110,7 @@ def compare(cut: Cut, names: list[str], n_batches: int, rounds: int) -> dict[str
                 case(clips, starts)
             return part
 
-        return run_all
+        return clocked(run_all)
 
     slow = max(1, n_batches // 20)
     return by_turns(
@@ -140,6 +140,7 @@ def main() -> None:
         slots, names = cache.clips["slot"].to_numpy(), cache.clips["clip"].tolist()
         raw, mfcc = cache.open_store("raw"), cache.open_store("mfcc")
         print(header("numpy", "numba", "zarr"))
+        bystanders = Bystanders()
         for title, cut in (
             (f"{BATCH} raw windows of {SAMPLES:,} samples", RawCut(raw, slots, RawWindows(raw, slots, SAMPLES))),
             (
@@ -150,6 +151,7 @@ def main() -> None:
             seconds = compare(cut, names, arguments.batches, arguments.rounds)
             rows = times(seconds, "earmark", "batches")
             print(table(title, ["", "speed", "times earmark's time"], rows))
+        print(bystanders)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import tyro
 
 from cache.errors import CacheError
 from featurize.dataset import DatasetError, read_dataset
-from featurize.demo import write_demo
 from featurize.engine import WorkerKilledError
 from featurize.job import StoppedError
 from featurize.progress import FeaturizeProgress
@@ -44,6 +43,8 @@ def main() -> int:
 
 def _featurize(settings: Settings) -> int:
     if settings.demo:
+        from featurize.demo import write_demo  # imported here, as its synthesis takes half of the start-up time
+
         _say(f"{settings.data}: {write_demo(settings.data)} clips synthesised")
     dataset = read_dataset(settings.data, settings.limit)
     if settings.dry_run:
