@@ -3,7 +3,16 @@
 from cache.errors import CacheError
 from cache.folder import Cache, open_cache
 from cache.receipts import Status
-from cache.specification import MfccSpecification, RawSpecification
+from cache.specification import LogmelSpecification, MfccSpecification, RawSpecification
 from cache.store import Store
 
-__all__ = ["Cache", "CacheError", "MfccSpecification", "RawSpecification", "Status", "Store", "open_cache"]
+__all__ = [
+    "Cache",
+    "CacheError",
+    "LogmelSpecification",
+    "MfccSpecification",
+    "RawSpecification",
+    "Status",
+    "Store",
+    "open_cache",
+]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from tyro.conf import Positional, subcommand
+from tyro.conf import Positional, arg, subcommand
 
 from cache.errors import CacheError
 from cache.files import folder_bytes
@@ -25,8 +25,8 @@ from cache.verify import Finding, verify_store, withdraw_bad
 class _Where:
     work: Path = Path("work")
     """Folder of everything that is generated."""
-    cache: Path | None = None
-    """Folder of the cache (default: WORK/cache)."""
+    cache: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: WORK/cache)")] = None
+    """Folder of the cache."""
 
     def folder(self) -> Path:
         return self.cache or self.work / "cache"

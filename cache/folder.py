@@ -13,7 +13,11 @@ from cache.receipts import Status, done_groups
 from cache.specification import Specification
 from cache.store import Store
 
-_FLAGS = {"sample_rate": {"raw": "--sr", "mfcc": "--mfcc-sr"}, "n_mfcc": {"mfcc": "--mfcc"}}
+_FLAGS = {
+    "sample_rate": {"raw": "--sr", "mfcc": "--mfcc-sr", "logmel": "--mfcc-sr"},
+    "n_mfcc": {"mfcc": "--mfcc"},
+    "n_mels": {"logmel": "--logmel"},
+}
 
 
 class Cache:
@@ -46,24 +50,24 @@ class Cache:
         done[known] &= store.status[slots[known]] != Status.PENDING
         return self.clips["clip"][~done]
 
-    def open_store(self, kind: str, sample_rate: int | None = None, n_mfcc: int | None = None) -> Store:
+    def open_store(self, kind: str, **numbers: int | None) -> Store:
         """The one complete store that fits.
 
         Args:
-            kind: "raw" or "mfcc".
-            sample_rate: Hz of the waveform or of the MFCCs; None fits all.
-            n_mfcc: coefficients; a store of more serves fewer, the fewest that serve are taken. None fits all.
+            kind: "raw", "mfcc" or "logmel".
+            numbers: what the specification must have, None fitting all: sample_rate (Hz), n_mels (logmel), and
+                n_mfcc (mfcc), of which a store of more serves fewer; the fewest that serve are taken.
         Raises:
             CacheError: no store fits, more than one does, or the one that fits is incomplete; where none fits and
                 one of the kind cannot be opened, why.
         """
         stores, refused = self._stores(kind)
-        fitting = [store for store in stores if _fits(store.specification, sample_rate, n_mfcc)]
-        if n_mfcc is not None:
+        fitting = [store for store in stores if _fits(store.specification, **numbers)]
+        if numbers.get("n_mfcc") is not None:
             fewest = min((store.specification.n_mfcc for store in fitting), default=0)
             fitting = [store for store in fitting if store.specification.n_mfcc == fewest]
         if not fitting:
-            raise refused[0] if refused else CacheError(self._none_fits(kind, sample_rate, n_mfcc))
+            raise refused[0] if refused else CacheError(self._none_fits(kind, numbers))
         if len(fitting) > 1:
             raise CacheError(f"{self.path}: one {kind} store must fit, got {_several(kind, fitting)}")
         missing = self.missing(fitting[0])
@@ -85,8 +89,8 @@ class Cache:
                     refused.append(error)
         return stores, refused
 
-    def _none_fits(self, kind: str, sample_rate: int | None, n_mfcc: int | None) -> str:
-        flags = _choice(kind, sample_rate=sample_rate, n_mfcc=n_mfcc)
+    def _none_fits(self, kind: str, numbers: dict[str, int | None]) -> str:
+        flags = " ".join(f"{_FLAGS[name][kind]} {value}" for name, value in numbers.items() if value is not None)
         asked = f"{kind} features" + (f" for {flags}" if flags else "")
         there = ", ".join(path.name for path in self.store_paths()) or "no store"
         return f"{self.path}: must hold {asked}, got {there}; run python -m featurize {flags}".rstrip()
@@ -105,8 +109,8 @@ def open_cache(path: str | Path) -> Cache:
     return cache
 
 
-def _fits(specification: Specification, sample_rate: int | None, n_mfcc: int | None) -> bool:
-    if sample_rate is not None and specification.sample_rate != sample_rate:
+def _fits(specification: Specification, n_mfcc: int | None = None, **numbers: int | None) -> bool:
+    if any(value is not None and getattr(specification, name) != value for name, value in numbers.items()):
         return False
     return n_mfcc is None or specification.n_mfcc >= n_mfcc
 
@@ -120,7 +124,3 @@ def _several(kind: str, stores: list[Store]) -> str:
     ]
     choose = f"choose with {' or '.join(flags)}" if flags else "remove all but one with `python -m cache rm STORE`"
     return f"{names}; {choose}"
-
-
-def _choice(kind: str, **values: int | None) -> str:
-    return " ".join(f"{_FLAGS[name][kind]} {value}" for name, value in values.items() if value is not None)

@@ -80,8 +80,22 @@ class RawSpecification(_Specification):
         return self == other
 
 
+class _Frames:
+    """The geometry of features that come frame by frame, the first frame centred on the first sample."""
+
+    @property
+    def chunk_length(self) -> int:
+        """Frames in a chunk: 256 s, and for each slot its first frame and half a sample of rounding."""
+        return GROUP_SLOTS + (GROUP_SECONDS * self.sample_rate + GROUP_SLOTS // 2) // self.hop_length
+
+    def capacity(self, n_samples, sample_rate):
+        """Frames that a clip takes at most, none for a clip without samples; int64, elementwise."""
+        resampled = resampled_length(n_samples, sample_rate, self.sample_rate)
+        return np.where(resampled > 0, 1 + resampled // self.hop_length, 0)
+
+
 @dataclass(frozen=True)
-class MfccSpecification(_Specification):
+class MfccSpecification(_Frames, _Specification):
     """`librosa.feature.mfcc` of the whole clip with these arguments, time first.
 
     Source: librosa 0.11, `feature.mfcc`, `feature.melspectrogram` and `power_to_db` with their defaults.
@@ -117,16 +131,6 @@ class MfccSpecification(_Specification):
         """Shape of one frame."""
         return (self.n_mfcc,)
 
-    @property
-    def chunk_length(self) -> int:
-        """Frames in a chunk: 256 s, and for each slot its first frame and half a sample of rounding."""
-        return GROUP_SLOTS + (GROUP_SECONDS * self.sample_rate + GROUP_SLOTS // 2) // self.hop_length
-
-    def capacity(self, n_samples, sample_rate):
-        """Frames that a clip takes at most, none for a clip without samples; int64, elementwise."""
-        resampled = resampled_length(n_samples, sample_rate, self.sample_rate)
-        return np.where(resampled > 0, 1 + resampled // self.hop_length, 0)
-
     def serves(self, other: "_Specification") -> bool:
         """Whether a store of this specification holds what other asks for: its own, or fewer coefficients."""
         if not isinstance(other, MfccSpecification):
@@ -134,8 +138,48 @@ class MfccSpecification(_Specification):
         return self.n_mfcc >= other.n_mfcc and dataclasses.replace(self, n_mfcc=other.n_mfcc) == other
 
 
-Specification = RawSpecification | MfccSpecification
-KINDS: dict[str, type] = {kind.kind: kind for kind in (RawSpecification, MfccSpecification)}
+@dataclass(frozen=True)
+class LogmelSpecification(_Frames, _Specification):
+    """Log-mel frames: what MFCCs are before their DCT, in dB, time first.
+
+    Source: librosa 0.11, `power_to_db(feature.melspectrogram(...))` of the whole clip with their defaults.
+    """
+
+    n_mels: int = 64
+    sample_rate: int = 44100
+    n_fft: int = 2048
+    hop_length: int = 512
+    top_db: float = 80.0
+    amin: float = 1e-10
+    window: str = "hann"
+    pad_mode: str = "constant"
+    mel: str = "slaney"
+    channels: str = "mean"
+    resampler: str = "soxr_hq"
+
+    kind: ClassVar[str] = "logmel"
+    dtype: ClassVar[str] = "float32"
+    slot_value: ClassVar[str] = "silence"
+    dimension_names: ClassVar[tuple[str, ...]] = ("time", "band")
+
+    @property
+    def name(self) -> str:
+        """The store's folder name."""
+        numbers = {"n_mels": self.n_mels, "sample_rate": self.sample_rate}
+        return self._named(f"logmel-{self.n_mels}-{self.sample_rate}", **numbers)
+
+    @property
+    def item_shape(self) -> tuple[int, ...]:
+        """Shape of one frame."""
+        return (self.n_mels,)
+
+    def serves(self, other: "_Specification") -> bool:
+        """Whether a store of this specification holds what other asks for."""
+        return self == other
+
+
+Specification = RawSpecification | MfccSpecification | LogmelSpecification
+KINDS: dict[str, type] = {kind.kind: kind for kind in (RawSpecification, MfccSpecification, LogmelSpecification)}
 
 
 def from_dict(values: dict) -> Specification:

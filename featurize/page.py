@@ -18,12 +18,13 @@ from cache.files import write_atomic
 from cache.receipts import Receipt, SlotResult, Status, checksum, write_receipt
 from cache.specification import Specification
 from cache.zarr_files import feature_chunk_key
+from featurize.logmel import extract_logmel
 from featurize.mfcc import extract_mfcc
 from featurize.raw import extract_raw
 from featurize.waveform import Waveform
 
 # A kind of feature computes with one function: (waveform, specification, out) -> (length, value by slot).
-EXTRACTORS: dict[str, Callable] = {"raw": extract_raw, "mfcc": extract_mfcc}
+EXTRACTORS: dict[str, Callable] = {"raw": extract_raw, "mfcc": extract_mfcc, "logmel": extract_logmel}
 _COMPUTED_BY = ("librosa", "numba", "numpy", "scipy", "soundfile", "soxr")
 _NOTHING = Waveform(np.empty(0, np.float32), 1)
 

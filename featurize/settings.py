@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from cache.specification import MfccSpecification, RawSpecification, Specification
+from tyro.conf import arg
+
+from cache.specification import LogmelSpecification, MfccSpecification, RawSpecification, Specification
 from featurize.engine import Engine, default_jobs
 from featurize.run import Options
 
@@ -13,6 +15,7 @@ _LIMITS = {
     "sr": (1, _MAX_RATE),
     "mfcc": (1, 128),
     "mfcc_sr": (1, _MAX_RATE),
+    "logmel": (1, 512),
     "jobs": (1, 4096),
     "limit": (1, 10**9),
 }
@@ -36,21 +39,25 @@ class Settings:
     """Folder of the dataset."""
     work: Path = Path("work")
     """Folder of everything that is generated."""
-    cache: Path | None = None
-    """Folder of the cache (default: WORK/cache)."""
+    cache: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: WORK/cache)")] = None
+    """Folder of the cache."""
     sr: int = 16000
     """Sample rate of the raw waveforms, in Hz."""
     mfcc: int = 40
     """MFCC coefficients, 1 to 128. A store of more coefficients serves a request for fewer."""
     mfcc_sr: int = 44100
     """Sample rate that MFCCs are computed at, in Hz."""
+    features: tuple[Literal["raw", "mfcc"], ...] = ("raw", "mfcc")
+    """Kinds to cache; --logmel adds its own."""
+    logmel: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: none)")] = None
+    """Also cache log-mel frames of so many bands, 1 to 512, at the MFCCs' sample rate."""
     raw_dtype: Literal["int16", "float32"] = "int16"
     """Raw samples: int16 with a scale per clip (full 16 bits for each clip), or float32 at twice the size."""
-    jobs: int | None = None
-    """Jobs at a time (default: one for each processor)."""
+    jobs: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: one a processor)")] = None
+    """Jobs at a time."""
     engine: Engine = "threads"
     """What jobs run in. Threads have no start-up to pay; processes may be faster on many cores."""
-    limit: int | None = None
+    limit: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: all)")] = None
     """Take only the first so many clips of train.csv, and of sample_submission.csv."""
     prune: bool = False
     """Remove clips from the clip table that the dataset does not list any more."""
@@ -71,7 +78,12 @@ class Settings:
     @property
     def specifications(self) -> tuple[Specification, ...]:
         """The features asked for."""
-        return RawSpecification(self.sr, self.raw_dtype), MfccSpecification(self.mfcc, self.mfcc_sr)
+        asked = {
+            "raw": RawSpecification(self.sr, self.raw_dtype),
+            "mfcc": MfccSpecification(self.mfcc, self.mfcc_sr),
+        }
+        chosen = tuple(specification for kind, specification in asked.items() if kind in self.features)
+        return chosen if self.logmel is None else (*chosen, LogmelSpecification(self.logmel, self.mfcc_sr))
 
     @property
     def options(self) -> Options:
@@ -86,11 +98,13 @@ class Settings:
 
 
 def check(settings: Settings) -> None:
-    """Refuse numbers that are out of their range.
+    """Refuse numbers that are out of their range, and nothing to do.
 
     Raises:
-        SettingsError: names the flag, its range and what was given.
+        SettingsError: names the flag, what it must be and what was given.
     """
+    if not settings.specifications:
+        raise SettingsError("--features: must name a kind, got none; name raw or mfcc, or give --logmel")
     for name, (low, high) in _LIMITS.items():
         value = getattr(settings, name)
         if value is not None and not low <= value <= high:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from cache import CacheError, MfccSpecification, RawSpecification, Status, open_cache
+from cache import CacheError, LogmelSpecification, MfccSpecification, RawSpecification, Status, open_cache
 from cache.lock import writing
 from cache.receipts import done_groups, withdraw
 from featurize.job import StoppedError
@@ -74,6 +74,17 @@ def test_another_store_leaves_those_there_untouched(small, tmp_path, featurize, 
     after = file_bytes(tmp_path / "cache")
     assert {name: after[name] for name in before} == before
     assert [target.store.name for job in work.jobs for target in job.targets] == ["raw-200.zarr"]
+
+
+def test_log_mel_frames_are_a_kind_like_the_others(small, tmp_path, featurize):
+    featurize(small, tmp_path / "cache", [RAW, LogmelSpecification(8, 2000)])
+    cache = open_cache(tmp_path / "cache")
+    store = cache.open_store("logmel", n_mels=8)
+    assert store.name == "logmel-8-2000.zarr" and store.read(store.start[0], store.start[0] + 4).shape == (4, 8)
+    with pytest.raises(
+        CacheError, match=r"must hold logmel features for --logmel 9, got .*; run python -m featurize"
+    ):
+        cache.open_store("logmel", n_mels=9)
 
 
 def test_fewer_coefficients_are_served_by_more(small, tmp_path, featurize):

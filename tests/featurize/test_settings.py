@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cache import MfccSpecification, RawSpecification
+from cache import LogmelSpecification, MfccSpecification, RawSpecification
 from featurize.engine import default_jobs
 from featurize.settings import Settings, SettingsError, check
 
@@ -14,6 +14,16 @@ def test_defaults_are_the_notebooks():
     assert settings.specifications == (RawSpecification(16000, "int16"), MfccSpecification(40, 44100))
     assert settings.cache_path == Path("work/cache") and settings.options.n_jobs == default_jobs()
     check(settings)
+
+
+def test_kinds_are_chosen_and_logmel_added():
+    assert Settings(features=("raw",)).specifications == (RawSpecification(),)
+    assert Settings(features=(), logmel=64).specifications == (LogmelSpecification(64, 44100),)
+
+
+def test_no_kind_is_refused():
+    with pytest.raises(SettingsError, match="--features: must name a kind, got none; name raw or mfcc, or give"):
+        check(Settings(features=()))
 
 
 def test_cache_goes_where_it_is_told():
