@@ -5,7 +5,8 @@
 Each case computes both features, a 16 kHz waveform and 40 MFCCs at 44.1 kHz, from the same recordings, by turns;
 ours are whole runs into an empty cache, files and checksums included. The notebook's calls are slow and are timed
 on every tenth clip, two clips at least. The bare kernels are left out where a recording is not 16-bit mono at
-44.1 kHz. joblib's worker processes are started before the first turn.
+44.1 kHz. BLAS has one thread in every case: with its own, the references are slower by far wherever cores are
+shared. joblib's worker processes are started before the first turn.
 """
 
 import argparse
@@ -67,20 +68,14 @@ def serial(function: Callable, paths: list[Path]) -> int:
     return len(paths)
 
 
-def on_one_core(function: Callable, paths: list[Path]) -> int:
-    """The same, without BLAS's own threads."""
-    with threadpool_limits(1):
-        return serial(function, paths)
-
-
 def parallel(function: Callable, paths: list[Path], backend: str) -> int:
-    """A job a core by joblib, with one BLAS thread each."""
-    with threadpool_limits(1):
-        Parallel(n_jobs=CORES, backend=backend)(delayed(function)(path) for path in paths)
+    """The same, a job a core, by joblib."""
+    Parallel(n_jobs=CORES, backend=backend)(delayed(function)(path) for path in paths)
     return len(paths)
 
 
 def bare_kernels(paths: list[Path]) -> BareKernels | None:
+    """The kernels with buffers for these recordings; None where one is not as they want it."""
     infos = [sf.info(path) for path in paths]
     if {(info.samplerate, info.channels, info.subtype) for info in infos} != {(MFCC_RATE, 1, "PCM_16")}:
         return None
@@ -89,7 +84,8 @@ def bare_kernels(paths: list[Path]) -> BareKernels | None:
 
 def speed_table(data: Path, cache: Path, rounds: int) -> str:
     """Ratios of time; what stands above 1 is slower than earmark with a job a core."""
-    paths = [data / file for file in read_dataset(data).clips["file"]]
+    files = [data / file for file in read_dataset(data).clips["file"]]
+    paths = [path for path in files if sf.info(path).frames]  # librosa refuses the others
     some = paths[:: max(1, min(10, len(paths) // 2))]
     ours, bare = f"earmark, {CORES} jobs", "bare kernels, 1 core"
     cases = {
@@ -101,11 +97,12 @@ def speed_table(data: Path, cache: Path, rounds: int) -> str:
         f"librosa's defaults, {CORES} processes": lambda: parallel(librosas_defaults, paths, "loky"),
     }
     if kernels := bare_kernels(paths):
-        cases[bare] = lambda: on_one_core(kernels, paths)
+        cases[bare] = lambda: serial(kernels, paths)
         kernels(paths[0])
     for first_use in (lambda: serial(notebook, paths[:1]), lambda: parallel(librosas_defaults, paths[:64], "loky")):
         first_use()  # numba compiles, libraries import and workers start: once, not in a round
-    seconds = by_turns({name: clocked(case) for name, case in cases.items()}, rounds)
+    with threadpool_limits(1):
+        seconds = by_turns({name: clocked(case) for name, case in cases.items()}, rounds)
     get_reusable_executor().shutdown(wait=True)
     if kernels:
         seconds[f"bare kernels, divided by {CORES} cores"] = [value / CORES for value in seconds[bare]]
@@ -123,7 +120,7 @@ def whole_process(*arguments: str) -> tuple[float, float]:
 
 
 def process_table(data: Path, cache: Path, rounds: int) -> str:
-    """Start-up and memory, as whole processes have them. Memory counts recordings' mapped pages, if any."""
+    """Start-up and memory, as whole processes have them; the greatest memory of all rounds."""
     command = ["-m", "featurize", "--data", str(data.resolve()), "--cache", str(cache.resolve()), "--jobs"]
     cases = {
         "imports alone": (False, "-c", "import featurize.__main__, featurize.mfcc"),

@@ -1,12 +1,13 @@
 """Training steps from the maps, against one constant batch and a loader that decodes as the notebook's does.
 
-    python benchmarks/train.py [--clips 400] [--steps 10] [--rounds 3] [--data FOLDER]
+    python benchmarks/train.py [--clips 400] [--steps 8] [--rounds 3] [--data FOLDER]
 
 The same net, batch of 64 and step for all, through Keras's own fit, in this process, by turns. A turn is one fit;
 its clock starts after the first steps, when every feed has reached its own pace, and stops with the last one.
 
 The notebook's loader is its DataGenerator, which decodes, resamples (kaiser_fast) and cuts each clip for every
-batch, as a keras.utils.PyDataset with two worker threads; it is timed on fewer steps.
+batch, as a keras.utils.PyDataset with two worker threads. BLAS has one thread in every case: with more, its two
+loaders are slower by far wherever cores are shared.
 """
 
 import argparse
@@ -24,6 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import librosa
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from benchmarks.ratios import Bystanders, by_turns, header, table, times
 from benchmarks.recordings import recordings
@@ -104,9 +106,7 @@ def steps(model: keras.Model, feed: Callable, n_steps: int) -> Callable[[], floa
     def fit() -> float:
         clock = Clock()
         with feed() as batches:
-            model.fit(
-                batches, steps_per_epoch=WARM_UP + n_steps, shuffle=False, verbose=0, callbacks=[clock]
-            )
+            model.fit(batches, steps_per_epoch=WARM_UP + n_steps, shuffle=False, verbose=0, callbacks=[clock])
         return (clock.ends[-1] - clock.ends[WARM_UP - 1]) / (n_steps * BATCH)
 
     return fit
@@ -119,26 +119,25 @@ def compare(name: str, cache, data: Path, n_steps: int, rounds: int) -> dict[str
     slots, kind = clips["slot"].to_numpy(), "raw" if name == "conv1d" else "mfcc"
     store = cache.open_store(kind)
     windows = RawWindows(store, slots, 32_000) if kind == "raw" else MfccWindows(store, slots, 173, 40)
-    clips_of_whole_batches = np.arange(len(clips) // BATCH * BATCH)  # every step is of the same size
-    batches = TrainingBatches(
-        windows, clips_of_whole_batches, clips["clip"][: len(clips_of_whole_batches)], labels, len(uniques), BATCH, 1001
-    )
+    order = np.arange(len(clips) // BATCH * BATCH)  # whole batches alone: every step is of the same size
+    batches = TrainingBatches(windows, order, clips["clip"].iloc[order], labels, len(uniques), BATCH, seed=1001)
     paths = [data / "audio_train" / clip for clip in clips["clip"]]
     notebook = Notebook(paths, np.eye(len(uniques), dtype=np.float32)[labels], kind)
     model = build(NETS[name], windows.shape, len(uniques), 1e-3)
     cases = {
         "earmark, from the maps": steps(model, lambda: Epochs(batches), n_steps),
         "one constant batch": steps(model, lambda: nullcontext(Constant(batches(0))), n_steps),
-        "notebook's loader": steps(model, lambda: nullcontext(notebook), max(2, n_steps // 4 * 2)),
+        "notebook's loader": steps(model, lambda: nullcontext(notebook), n_steps),
     }
     cases["one constant batch"]()  # compiles the step: once, not in a round
-    return by_turns(cases, rounds)
+    with threadpool_limits(1):
+        return by_turns(cases, rounds)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=400, help="clips at least, in steps of 400 (default: 400)")
-    parser.add_argument("--steps", type=int, default=10, help="steps a turn (default: 10)")
+    parser.add_argument("--steps", type=int, default=8, help="steps a turn (default: 8)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each case (default: 3)")
     parser.add_argument("--data", type=Path, help="a dataset of yours in place of the real recordings of ../shared")
     arguments = parser.parse_args()

@@ -137,8 +137,9 @@ def main() -> None:
         specifications = (RawSpecification(), MfccSpecification())
         run(read_dataset(data), folder / "cache", specifications, Options(n_jobs=2))
         cache = open_cache(folder / "cache")
-        slots, names = cache.clips["slot"].to_numpy(), cache.clips["clip"].tolist()
         raw, mfcc = cache.open_store("raw"), cache.open_store("mfcc")
+        clips = cache.clips[raw.length[cache.clips["slot"]] > 0]
+        slots, names = clips["slot"].to_numpy(), clips["clip"].tolist()
         print(header("numpy", "numba", "zarr"))
         bystanders = Bystanders()
         for title, cut in (
