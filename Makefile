@@ -15,8 +15,8 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	touch $@
 
 demo: $(VENV)/ready
-	test -e demo/data/train.csv || { rm -rf demo/data && $(RUN) -m featurize --demo --dry-run --data demo/data $(DEMO); }
-	$(RUN) -m featurize --data demo/data $(DEMO)
+	test -e demo/data/train.csv || rm -rf demo/data
+	$(RUN) -m featurize $$(test -e demo/data || echo --demo) --data demo/data $(DEMO)
 	$(RUN) -m train conv1d $(DEMO) --folds 2 --epochs 20 --batch-size 16
 	$(RUN) -m train conv2d $(DEMO) --folds 2 --epochs 20 --batch-size 16
 	$(RUN) -m ensemble --both $(DEMO)

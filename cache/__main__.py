@@ -130,8 +130,16 @@ def _verify_one(cache: Cache, path: Path) -> int:
     if any(finding.group is not None for finding in findings):
         with writing(cache.path):
             withdraw_bad(path, findings)
-    print(f"{path.name}: {'BAD, run the same featurize again to repair' if findings else 'ok'}")
+    print(f"{path.name}: {_verdict(findings)}")
     return 1 if findings else 0
+
+
+def _verdict(findings: list[Finding]) -> str:
+    if not findings:
+        return "ok"
+    if all(finding.what.startswith("incomplete") for finding in findings):
+        return "incomplete, run the same featurize again to go on"
+    return "BAD, run the same featurize again to repair"
 
 
 def _findings(cache: Cache, path: Path) -> list[Finding]:

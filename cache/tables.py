@@ -44,7 +44,7 @@ def read_table(path: Path, name: str) -> pd.DataFrame:
         file = pq.ParquetFile(pa.BufferReader(data))
         metadata = file.metadata.metadata or {}
     except (pa.ArrowException, ValueError, OSError) as error:
-        raise DamagedError(f"{path}: damaged, not a readable table; {_RESTORE}") from error
+        raise DamagedError(f"{path}: damaged, not a readable table; {_RESTORE[name]}") from error
     if metadata.get(b"earmark") != name.encode():
         raise CacheError(f"{path}: must be earmark's {name} table, got a foreign file; move it away")
     version = metadata.get(b"version", b"?").decode(errors="replace")
@@ -53,11 +53,14 @@ def read_table(path: Path, name: str) -> pd.DataFrame:
             f"{path}: format version must be at most {VERSION}, got {version}; update earmark to read it"
         )
     if not _intact(data):
-        raise DamagedError(f"{path}: damaged, its checksum does not match; {_RESTORE}")
+        raise DamagedError(f"{path}: damaged, its checksum does not match; {_RESTORE[name]}")
     return file.read().to_pandas()
 
 
-_RESTORE = "restore it from a backup, or move the cache away and run featurize again"
+_RESTORE = {
+    "clips": "remove it and run featurize again: it is made anew from the dataset's CSV files",
+    "plan": "restore it from a backup, or move the cache away and run featurize again",
+}
 
 
 def _intact(data: bytes) -> bool:

@@ -40,9 +40,7 @@ class Settings:
     """Folder of everything that is generated."""
     name: Annotated[str, arg(metavar="NAME", help_behavior_hint="(default: none)")] = ""
     """Name of a run that is kept apart: WORK/NAME takes the place of WORK."""
-    weights: Annotated[
-        tuple[float, ...], arg(metavar="W ...", help_behavior_hint="(default: all equal)")
-    ] = ()
+    weights: Annotated[tuple[float, ...], arg(metavar="W ...", help_behavior_hint="(default: all equal)")] = ()
     """Weight of each folder, 0 or more, in the order of the folders (with --both, 1d comes first)."""
     output: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """The submission file to write; not with --both (default with DIR: WORK/ensembled_submission.csv)."""
@@ -112,9 +110,7 @@ def _write_submissions(plan: Plan, folders: list[PredictionsFolder]) -> str:
         write_csv(path, table)
     lines = [f"submission of {len(fnames):,} clips: {path}" for path in tables]
     if spaced := [label for label in labels if " " in label]:
-        lines.append(
-            f"note: labels in a submission are separated by spaces, and {spaced[0]!r} has one itself"
-        )
+        lines.append(f"note: labels in a submission are separated by spaces, and {spaced[0]!r} has one itself")
     return "\n".join(lines)
 
 
@@ -132,17 +128,13 @@ def _check_choice(settings: Settings) -> None:
     resolved = [path.resolve() for path in settings.folders]
     for path in settings.folders:
         if resolved.count(path.resolve()) > 1:
-            raise PredictionsError(
-                f"{path}: folder must be given once, got it again; use --weights to weigh it"
-            )
+            raise PredictionsError(f"{path}: folder must be given once, got it again; use --weights to weigh it")
 
 
 def _check_output(settings: Settings) -> None:
     path = settings.output
     if path and settings.both:
-        raise PredictionsError(
-            f"{path}: output must not be given with --both, which writes three; leave it out"
-        )
+        raise PredictionsError(f"{path}: output must not be given with --both, which writes three; leave it out")
     if path and path.exists() and not path.is_file():
         raise PredictionsError(f"{path}: output must be a file, got a folder or device; name a file")
 
@@ -155,9 +147,7 @@ def _checked_weights(weights: tuple[float, ...], n_folders: int) -> list[float]:
             f"({given}); give them after the folders"
         )
     if weights and (not np.isfinite(weights).all() or min(weights) < 0 or max(weights) == 0):
-        raise PredictionsError(
-            f"--weights: weights must be 0 or more and not all 0, got {given}; change them"
-        )
+        raise PredictionsError(f"--weights: weights must be 0 or more and not all 0, got {given}; change them")
     return list(weights) or [1.0] * n_folders
 
 

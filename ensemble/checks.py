@@ -33,8 +33,7 @@ def checked_probabilities(path: Path, array: np.ndarray, fnames: Sequence[str], 
     if bad.any():
         row = int(bad.argmax())
         raise PredictionsError(
-            f"{path}: row {row} ({fnames[row]}) must be probabilities, "
-            f"got {_ailment(array[row])}; {FOLD_AGAIN}"
+            f"{path}: row {row} ({fnames[row]}) must be probabilities, got {_ailment(array[row])}; {FOLD_AGAIN}"
         )
     return array
 

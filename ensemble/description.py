@@ -175,9 +175,7 @@ def _check_rows(path: Path, values: pd.Series, allowed: list[str], rule: str) ->
     bad = np.flatnonzero(~values.isin(allowed))
     if len(bad):
         found = values[bad[0]]
-        raise PredictionsError(
-            f"{path}: {values.name}, row {bad[0]}, must be {rule}, got {found!r}; {_AGAIN}"
-        )
+        raise PredictionsError(f"{path}: {values.name}, row {bad[0]}, must be {rule}, got {found!r}; {_AGAIN}")
 
 
 def _kind(value: Any) -> str:

@@ -61,6 +61,7 @@ def create_predictions(
     with writing(path):
         if not (path / CONFIG).exists():
             _refuse_foreign(path, "keep the new one elsewhere (--name), or let --force move this one aside")
+        if not any(path.glob("finished_*.json")):  # nothing in it that other settings could spoil
             write_description(path, wanted)
         there = read_description(path)
     if differing := binding_differences(there, wanted):

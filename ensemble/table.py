@@ -40,9 +40,7 @@ def folder_row(folder: PredictionsFolder) -> Row:
     n_finished = len(folder.finished)
     folds = f"{n_finished}" if n_finished == folder.n_folds else f"{n_finished} of {folder.n_folds}"
     config = folder.config
-    return Row(
-        config["model"], config["n_parameters"], folds, *_scores(folder, folder.oof()), str(folder.path)
-    )
+    return Row(config["model"], config["n_parameters"], folds, *_scores(folder, folder.oof()), str(folder.path))
 
 
 def ensemble_row(folders: Sequence[PredictionsFolder], weights: Sequence[float]) -> Row:

@@ -5,6 +5,9 @@ import signal
 import sys
 import warnings
 
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while libraries are imported, Ctrl-C just ends
+
 import tyro
 
 from cache.errors import CacheError
@@ -25,6 +28,8 @@ def main() -> int:
     """Parse, run, and turn errors into one line and an exit code."""
     settings = tyro.cli(Settings, prog="python -m featurize", config=(tyro.conf.FlagCreatePairsOff,))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         check(settings)
         return _featurize(settings)
@@ -77,6 +82,8 @@ def _say(line: str) -> None:
 
 if __name__ == "__main__":
     code = main()
-    if code == _STOPPED:  # worker threads may be inside C++ code, which an orderly end of the interpreter aborts
-        os._exit(code)
-    sys.exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(
+        code
+    )  # jobs that were cut short may be inside C++ code, which an orderly end of the interpreter aborts

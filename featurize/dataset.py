@@ -9,11 +9,13 @@ The CSV files are text from outside: everything is read as strings (the label "N
 that would leave its folder is refused.
 """
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+_OURS = ("clip", "split", "file", "slot")  # columns of ours; a CSV's own of these names get csv_ before them
 SPLITS = {"train": ("train.csv", "audio_train"), "test": ("sample_submission.csv", "audio_test")}
 
 
@@ -65,10 +67,14 @@ def _read_csv(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
     if not path.is_file():
         raise DatasetError(f"{path}: must be a CSV file, got none; --data names the folder that holds it")
     try:
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows longer than the header
+            rows = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError) as error:
         reason = str(error).strip().splitlines()[-1]
-        raise DatasetError(f"{path}: must be a CSV file in UTF-8, got {reason!r}; mend or replace it") from error
+        raise DatasetError(
+            f"{path}: must be a CSV file in UTF-8, no row longer than its header, got {reason!r}; mend it"
+        ) from error
     for column in required:
         if column not in rows.columns:
             raise DatasetError(f"{path}: must have a column {column}, got {', '.join(rows.columns)}; add it")
@@ -101,8 +107,8 @@ def _split_clips(folder: Path, split: str, rows: pd.DataFrame) -> pd.DataFrame:
         _check_name(folder / csv, name)
     for name in rows["fname"][rows["fname"].duplicated()].head(1):
         raise DatasetError(f"{folder / csv}: each clip must be listed once, got {name} twice; remove one row")
-    clips = rows.rename(columns={"fname": "clip"}).assign(split=split, file=audio + "/" + rows["fname"])
-    return clips.drop(columns="slot", errors="ignore")
+    clips = rows.rename(columns={name: f"csv_{name}" for name in _OURS}).rename(columns={"fname": "clip"})
+    return clips.assign(split=split, file=audio + "/" + clips["clip"])
 
 
 def _check_name(csv: Path, name: str) -> None:

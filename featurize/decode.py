@@ -18,7 +18,8 @@ import xxhash
 from featurize.riff import wav_data, with_sizes
 
 _BLOCK = 1 << 20  # samples a read
-_SMALL_BLOCK = 1 << 10  # where data breaks off
+_CODEC_BLOCK = 1 << 14  # where data may break off in the middle: what is lost then is at most a block
+_MIN_RATE = 100  # Hz; a header that says less is taken for a lie, as its clip would fill the disk once resampled
 # No codec packs real sound tighter than this many samples a byte; a header that claims more is not believed.
 _PLAUSIBLE_SAMPLES_PER_BYTE = 64
 
@@ -45,9 +46,12 @@ class Recording:
 
 
 def read_header(path: Path) -> Header:
-    """Read a recording's header; 0 Hz and 0 samples for what cannot be read: decoding finds the reason.
+    """Read a recording's header; 0 Hz and 0 samples for what is not a recording: decoding finds the reason.
 
     mp3 headers only estimate, and some headers lie: those are measured by decoding.
+
+    Raises:
+        OSError: the file cannot be read.
     """
     try:
         wav = wav_data(path)
@@ -56,8 +60,8 @@ def read_header(path: Path) -> Header:
             believable = n_samples <= _PLAUSIBLE_SAMPLES_PER_BYTE * os.path.getsize(path)
             if file.format == "MPEG" or not believable:
                 n_samples = sum(len(block) for block in _blocks(file, sys.maxsize))
-            return Header(file.samplerate, n_samples)
-    except (sf.SoundFileError, OSError, DecodeError):
+            return Header(file.samplerate, n_samples) if file.samplerate >= _MIN_RATE else Header(0, 0)
+    except sf.SoundFileError:
         return Header(0, 0)
 
 
@@ -88,8 +92,14 @@ def decode(path: Path, header: Header) -> Recording:
     wav = wav_data(path)
     try:
         with _open(path, wav) as file:
-            samples = _read_mono(file, header.native_samples)
             rate = file.samplerate
+            if rate < _MIN_RATE:
+                raise DecodeError(f"its sample rate must be at least {_MIN_RATE} Hz, got {rate}")
+            if not header.native_rate:
+                raise DecodeError(
+                    "its header could not be read when it was planned; touch it and run featurize again"
+                )
+            samples = _read_mono(file, header.native_samples)
     except sf.LibsndfileError as error:
         raise DecodeError(
             f"not a recording that libsndfile can decode ({error.error_string.strip('. ')})"
@@ -116,15 +126,12 @@ def _blocks(file: sf.SoundFile, n_samples: int) -> Iterator[np.ndarray]:
     """int16 or float32 [n, channels], until n_samples are read, the file ends, or its data breaks off."""
     # int16 straight from 16-bit PCM is five times faster than libsndfile's own conversion to float.
     dtype = "int16" if file.subtype == "PCM_16" else "float32"
-    n_read, size = 0, _BLOCK
+    size = _BLOCK if file.format == "WAV" else _CODEC_BLOCK
+    n_read = 0
     while n_read < n_samples:
         try:
             block = file.read(min(size, n_samples - n_read), dtype=dtype, always_2d=True)
         except sf.LibsndfileError:
-            if size == _BLOCK:  # a block that breaks off is lost whole: win back what is sound of it
-                size = _SMALL_BLOCK
-                file.seek(n_read)
-                continue
             if not n_read:
                 raise
             return

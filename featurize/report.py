@@ -57,6 +57,7 @@ def summary_lines(work: Work, summary: Summary, seconds: float) -> Iterator[str]
     if summary.truncated:
         yield f"truncated, used as far as they go: {_names(summary.truncated)}"
     yield from (f"failed: {name}: {reason}" for name, reason in summary.failed.items())
+    yield from _unlisted(work)
     yield from equal_digests(work)
     yield from (f"store: {store.path}" for store in work.stores if store.asked)
 
@@ -99,10 +100,14 @@ def _changes(work: Work) -> Iterator[str]:
         yield f"{work.scan.n_new:,} new and {work.scan.n_changed:,} changed recordings"
     if work.scan.missing:
         yield f"files not there, served from what was featurized of them: {_names(work.scan.missing)}"
+    yield from _unlisted(work)
+
+
+def _unlisted(work: Work) -> Iterator[str]:
     if work.unlisted:
-        n_kept = work.clips["clip"].isin(work.unlisted).sum()
-        what = "kept in the clip table (--prune removes them)" if n_kept else "removed from the clip table"
-        yield f"clips that the dataset does not list, {what}: {_names(work.unlisted)}"
+        kept = work.clips["clip"].isin(work.unlisted).any()
+        what = "kept, trained on and predicted (--prune removes them)" if kept else "removed from the clip table"
+        yield f"{len(work.unlisted):,} clips that the dataset does not list, {what}: {_names(work.unlisted)}"
 
 
 def _upsampled(work: Work, sample_rate: int) -> Iterator[str]:

@@ -87,6 +87,6 @@ def _run_and_return(job: Job) -> Job:
 def _check_space(work: Work) -> None:
     if work.n_bytes > work.free_bytes:
         raise CacheError(
-            f"{work.cache.path}: free disk must be at least {work.n_bytes / 1e9:.2f} GB, "
-            f"got {work.free_bytes / 1e9:.2f} GB; free some, or put the cache elsewhere with --cache"
+            f"{work.cache.path}: free disk must be at least {work.n_bytes / 1e6:,.1f} MB, "
+            f"got {work.free_bytes / 1e6:,.1f} MB; free some, or put the cache elsewhere with --cache"
         )

@@ -15,7 +15,7 @@ import pandas as pd
 
 from cache.plan import SCHEMA, n_chunks, pack
 from featurize.dataset import Dataset
-from featurize.decode import digest, read_header
+from featurize.decode import Header, digest, read_header
 
 _ABSENT = (-1, -1)
 _READERS = 8  # threads that read headers: they wait for the disk more than for the processor
@@ -96,9 +96,19 @@ def _same_content(path: Path, look: tuple[int, int], before: Sequence[int], plan
     return -1
 
 
+def _header(path: Path) -> Header | None:
+    try:
+        return read_header(path)
+    except OSError:
+        return None
+
+
 def _new_rows(folder: Path, files: list[str], looks: list[tuple[int, int]]) -> pd.DataFrame:
     with ThreadPoolExecutor(_READERS) as pool:
-        headers = list(pool.map(read_header, [folder / file for file in files]))
+        headers = list(pool.map(_header, [folder / file for file in files]))
+    # A file that could not be read is planned as one that was not there: once it can be, it is another slot's.
+    looks = [_ABSENT if header is None else look for header, look in zip(headers, looks, strict=True)]
+    headers = [header or Header(0, 0) for header in headers]
     return pd.DataFrame(
         {
             "file": files,

@@ -58,7 +58,7 @@ class Settings:
     engine: Engine = "threads"
     """What jobs run in. Threads have no start-up to pay; processes may be faster on many cores."""
     limit: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: all)")] = None
-    """Take only the first so many clips of train.csv, and of sample_submission.csv."""
+    """Take only the first so many clips of train.csv, and of sample_submission.csv; clips in the cache stay."""
     prune: bool = False
     """Remove clips from the clip table that the dataset does not list any more."""
     force: bool = False
@@ -103,6 +103,8 @@ def check(settings: Settings) -> None:
     Raises:
         SettingsError: names the flag, what it must be and what was given.
     """
+    if settings.demo and settings.dry_run:
+        raise SettingsError("--demo: must be without --dry-run, which writes nothing; give one of them")
     if not settings.specifications:
         raise SettingsError("--features: must name a kind, got none; name raw or mfcc, or give --logmel")
     for name, (low, high) in _LIMITS.items():

@@ -24,7 +24,10 @@ def test_from_wav_to_submission(tmp_path, write_dataset):
     rate = 4000
     rng = np.random.default_rng(0)
     train = {
-        f"{i}.wav": (0.5 * np.sin(2 * np.pi * (300, 1500, 700)[i % 3] * np.arange(rng.integers(900, 9000)) / rate), rate)
+        f"{i}.wav": (
+            0.5 * np.sin(2 * np.pi * (300, 1500, 700)[i % 3] * np.arange(rng.integers(900, 9000)) / rate),
+            rate,
+        )
         for i in range(18)
     }
     train |= {"empty.wav": (np.empty(0), rate), "silent.wav": (np.zeros(5000), rate)}

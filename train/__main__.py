@@ -4,6 +4,9 @@ import os
 import signal
 import sys
 
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while libraries are imported, Ctrl-C just ends
+
 import tyro
 
 from cache import CacheError, open_cache
@@ -20,6 +23,8 @@ def main() -> int:
     """Parse, run, and turn errors into one line and an exit code."""
     settings = tyro.cli(Settings, prog="python -m train", config=(tyro.conf.FlagCreatePairsOff,))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     progress = RunProgress(sys.stderr)
     try:
         print(_train(settings, progress))

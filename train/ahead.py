@@ -15,9 +15,7 @@ class ReadAhead(Generic[Batch]):
     the GIL, so threads do.
     """
 
-    def __init__(
-        self, get: Callable[[int], Batch], stop: int | None = None, workers: int = 1, depth: int = 3
-    ):
+    def __init__(self, get: Callable[[int], Batch], stop: int | None = None, workers: int = 1, depth: int = 3):
         """get: a pure function of a batch's number. stop: how many there are. workers: threads, 0 for none."""
         self._get, self._stop, self._depth = get, stop, depth
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="batches") if workers else None

@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import math
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -119,4 +120,5 @@ def has_tensorboard() -> bool:
 
 def tensorboard(folder: Path) -> list[keras.callbacks.Callback]:
     """The callback that writes TensorBoard logs into a folder, or none where TensorBoard is not installed."""
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was broken off
     return [keras.callbacks.TensorBoard(folder)] if has_tensorboard() else []

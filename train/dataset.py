@@ -53,9 +53,7 @@ def open_dataset(cache: Cache, settings: Settings) -> Dataset:
     status = _status_reasons(store, slots)
     reasons = status[: len(train)]
     if settings.verified_only:
-        reasons = [
-            reason or _unverified(flag) for reason, flag in zip(reasons, _verified(train), strict=True)
-        ]
+        reasons = [reason or _unverified(flag) for reason, flag in zip(reasons, _verified(train), strict=True)]
     return Dataset(
         train=train,
         test=test,

@@ -42,9 +42,7 @@ def chosen_folds(settings: Settings, folds: np.ndarray) -> list[int]:
     n_folds = int(folds.max()) + 1
     wrong = [fold for fold in settings.fold if fold >= n_folds]
     if wrong:
-        raise SettingsError(
-            f"--fold must be 0 to {n_folds - 1}, as there are {n_folds} folds, got {wrong[0]}"
-        )
+        raise SettingsError(f"--fold must be 0 to {n_folds - 1}, as there are {n_folds} folds, got {wrong[0]}")
     return sorted(set(settings.fold)) if settings.fold else list(range(n_folds))
 
 

@@ -69,11 +69,7 @@ def build(
         moments: to standardise each coefficient by; None leaves windows as they are.
     """
     window = keras.Input(shape)
-    x = (
-        window
-        if moments is None
-        else layers.Normalization(mean=moments.mean, variance=moments.variance)(window)
-    )
+    x = window if moments is None else layers.Normalization(mean=moments.mean, variance=moments.variance)(window)
     model = keras.Model(window, net(x, n_labels))
     model.compile(
         optimizer=keras.optimizers.Adam(learning_rate),

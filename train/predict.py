@@ -21,5 +21,7 @@ def predict(net: keras.Model, windows: Windows, clips: np.ndarray, crops: int, b
     sums = np.zeros((len(clips), net.output_shape[-1]))
     for index in range(len(batches)):
         rows, cut = read(index)
-        np.add.at(sums, rows, net.predict_on_batch(cut))
+        # always of one size, or TensorFlow traces the net again for each other one
+        full = np.resize(cut, (batch_size, *cut.shape[1:]))
+        np.add.at(sums, rows, net.predict_on_batch(full)[: len(cut)])
     return sums / batches.counts[:, None]

@@ -64,9 +64,7 @@ class RunProgress:
         """An epoch begins, counted from 0."""
         self._epoch, self._epoch_started = epoch, time.monotonic()
         description = f"fold {self.fold} epoch {epoch + 1}/{self._n_epochs}"
-        self._bar.reset(
-            self._task, total=self._n_clips, description=description, state=self._state(), visible=True
-        )
+        self._bar.reset(self._task, total=self._n_clips, description=description, state=self._state(), visible=True)
 
     def batch(self, n_clips: int, loss: float) -> None:
         """A batch is done; n_clips: of this epoch so far. loss: mean of the epoch so far."""

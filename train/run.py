@@ -1,9 +1,12 @@
 """All folds of a run: opens or continues the predictions folder, trains what is missing, keeps what is finished."""
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import keras
 import numpy as np
+from filelock import FileLock, Timeout
 
 from ensemble import PredictionsFolder, create_predictions, move_aside
 from train.callbacks import has_tensorboard
@@ -12,7 +15,7 @@ from train.fit import fit_fold
 from train.nets import DUMMIES, NETS, build, n_parameters
 from train.progress import RunProgress
 from train.provenance import git_revision, versions
-from train.settings import Settings
+from train.settings import Settings, SettingsError
 
 _NAMED = 5  # clips that a line names at most
 
@@ -45,8 +48,26 @@ def run(
     for number, fold in enumerate(todo):
         n_clips = int(np.sum((folds >= 0) & (folds != fold)))
         progress.begin_fold(fold, len(todo) - number, settings.n_epochs, n_clips)
-        progress.end_fold(fit_fold(fold, dataset, settings, folder, progress))
+        with _alone(folder, fold):
+            progress.end_fold(fit_fold(fold, dataset, settings, folder, progress))
     return folder
+
+
+@contextmanager
+def _alone(folder: PredictionsFolder, fold: int) -> Iterator[None]:
+    """Hold a fold while it is trained; several processes may train different folds into one folder."""
+    lock = FileLock(folder.path / f".fold_{fold}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise SettingsError(
+            f"{folder.path}: fold {fold} must be trained by one process, got a second one; "
+            "wait for the other to end, or choose other folds with --fold"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def device() -> str:
@@ -83,12 +104,8 @@ def _remarks(dataset: Dataset) -> list[str]:
     """What the user should know of the clips before training starts."""
     lines = []
     for reason, count in Counter(filter(None, dataset.reasons)).items():
-        clips = [
-            clip for clip, why in zip(dataset.train["clip"], dataset.reasons, strict=True) if why == reason
-        ]
-        lines.append(
-            f"{count} of {len(dataset.train)} training clips are {reason}, in no fold: {_few(clips)}"
-        )
+        clips = [clip for clip, why in zip(dataset.train["clip"], dataset.reasons, strict=True) if why == reason]
+        lines.append(f"{count} of {len(dataset.train)} training clips are {reason}, in no fold: {_few(clips)}")
     if silent := dataset.silent_tests:
         lines.append(
             f"{len(silent)} of {len(dataset.test)} test clips are empty or failed, predicted from silence: "

@@ -153,6 +153,4 @@ def _check_folds(settings: Settings) -> None:
 
 def _require(right: bool, field: str, rule: str, value: object) -> None:
     if not right:
-        raise SettingsError(
-            f"--{field.replace('_', '-')} must be {rule}, got {value}; see python -m train --help"
-        )
+        raise SettingsError(f"--{field.replace('_', '-')} must be {rule}, got {value}; see python -m train --help")

@@ -74,9 +74,7 @@ class MfccWindows(_Windows):
         """n_mfcc: coefficients to take, at most those of the store."""
         super().__init__(store, slots, length)
         self.shape = (length, n_mfcc)
-        self._silence = np.where(
-            self.lengths > 0, store.silence[slots], _silent_recording(store.specification)
-        )
+        self._silence = np.where(self.lengths > 0, store.silence[slots], _silent_recording(store.specification))
 
     def cut(self, clips: np.ndarray, starts: np.ndarray) -> np.ndarray:
         """One window of each clip.

@@ -55,7 +55,7 @@ def test_a_damaged_table_is_refused(tmp_path):
     data = bytearray((tmp_path / FILE_NAME).read_bytes())
     data[30] ^= 4
     (tmp_path / FILE_NAME).write_bytes(data)
-    with pytest.raises(CacheError, match=r"clips\.parquet: damaged, .*; restore it from a backup"):
+    with pytest.raises(CacheError, match=r"clips\.parquet: damaged, .*; remove it and run featurize again"):
         read_clips(tmp_path)
 
 

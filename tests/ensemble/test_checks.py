@@ -30,24 +30,18 @@ def test_no_clips_are_fine():
 
 @pytest.mark.parametrize("shape", [(2, 2), (3, 3), (3,), (3, 2, 1)])
 def test_other_shape_is_refused(shape):
-    with pytest.raises(
-        PredictionsError, match=r"^p\.npy: predictions must be floats of shape \(3, 2\) \[clips, "
-    ):
+    with pytest.raises(PredictionsError, match=r"^p\.npy: predictions must be floats of shape \(3, 2\) \[clips, "):
         _check(np.ones(shape))
 
 
 def test_refusal_says_the_shape_found():
-    with pytest.raises(
-        PredictionsError, match=r"got float64 of shape \(2, 2\); remove that fold's finished_"
-    ):
+    with pytest.raises(PredictionsError, match=r"got float64 of shape \(2, 2\); remove that fold's finished_"):
         _check(np.ones((2, 2)))
 
 
 @pytest.mark.parametrize("dtype", ["int64", "bool", "complex128", "<U3", [("a", "f8")]])
 def test_other_types_are_refused(dtype):
-    with pytest.raises(
-        PredictionsError, match=r"must be floats of shape \(3, 2\).* of shape \(3, 2\); remove"
-    ):
+    with pytest.raises(PredictionsError, match=r"must be floats of shape \(3, 2\).* of shape \(3, 2\); remove"):
         _check(np.zeros((3, 2), dtype=dtype))
 
 

@@ -109,9 +109,7 @@ def test_oof_is_nan_where_any_folder_has_none(two):
 
 def test_bad_predictions_are_refused(two):
     np.save(two[1].path / "test_predictions_1.npy", -np.ones((5, 4)))
-    message = (
-        r"two/test_predictions_1\.npy: row 0 \(t0\.wav\) must be probabilities, got a negative value, -1"
-    )
+    message = r"two/test_predictions_1\.npy: row 0 \(t0\.wav\) must be probabilities, got a negative value, -1"
     with pytest.raises(PredictionsError, match=message):
         combined_test_predictions(two, [1, 1])
 
@@ -154,9 +152,7 @@ def test_other_test_clips_are_refused(tmp_path, make_predictions):
 
 def test_other_order_of_clips_is_refused(tmp_path, make_predictions, arguments):
     said = _misfit(make_predictions, tmp_path, clips_test=arguments()["clips_test"].iloc[[0, 2, 1, 3, 4]])
-    assert said.startswith(
-        "/c: order of fname of clips_test.csv, row 1, must be 't,1.wav' as in /a, got 'None'; "
-    )
+    assert said.startswith("/c: order of fname of clips_test.csv, row 1, must be 't,1.wav' as in /a, got 'None'; ")
 
 
 def test_other_label_of_a_clip_is_refused(tmp_path, make_predictions, arguments):

@@ -11,16 +11,11 @@ def test_equal_lists_have_no_difference():
 
 
 def test_first_differing_row_is_named():
-    assert (
-        str(list_difference("fname", ["a", "b", "c"], ["a", "x", "y"]))
-        == "fname, row 1, must be 'b', got 'x'"
-    )
+    assert str(list_difference("fname", ["a", "b", "c"], ["a", "x", "y"])) == "fname, row 1, must be 'b', got 'x'"
 
 
 def test_other_order_is_called_order():
-    assert (
-        str(list_difference("fname", ["a", "b"], ["b", "a"])) == "order of fname, row 0, must be 'a', got 'b'"
-    )
+    assert str(list_difference("fname", ["a", "b"], ["b", "a"])) == "order of fname, row 0, must be 'a', got 'b'"
 
 
 def test_other_number_is_said():
@@ -38,9 +33,7 @@ def test_numbers_are_compared_by_value():
 
 
 def test_every_differing_setting_is_named_with_both_values():
-    said = _said(
-        settings_differences({"a": 1, "b": {"c": [1, 2]}, "d": 0}, {"a": 2, "b": {"c": [1, 3]}, "d": 0})
-    )
+    said = _said(settings_differences({"a": 1, "b": {"c": [1, 2]}, "d": 0}, {"a": 2, "b": {"c": [1, 3]}, "d": 0}))
     assert said == ["a must be 1, got 2", "b.c.1 must be 2, got 3"]
 
 

@@ -78,52 +78,40 @@ def test_missing_file_is_named(tmp_path, read, name):
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000])
 def test_broken_json_is_refused(tmp_path, content):
     (tmp_path / "v.json").write_bytes(content)
-    with pytest.raises(
-        PredictionsError, match=r"v\.json: file must be JSON, got a broken one \(.+\); train into"
-    ):
+    with pytest.raises(PredictionsError, match=r"v\.json: file must be JSON, got a broken one \(.+\); train into"):
         read_json(tmp_path / "v.json")
 
 
 @pytest.mark.parametrize("content", [b'fname,label\n"a.wav,x\n', b"fname,label\n\xff\xfe,x\n"])
 def test_broken_csv_is_refused(tmp_path, content):
     (tmp_path / "t.csv").write_bytes(content)
-    with pytest.raises(
-        PredictionsError, match=r"t\.csv: file must be CSV, got a broken one \(.+\); train into"
-    ):
+    with pytest.raises(PredictionsError, match=r"t\.csv: file must be CSV, got a broken one \(.+\); train into"):
         read_csv(tmp_path / "t.csv", ["fname", "label"])
 
 
 @pytest.mark.parametrize(("content", "found"), [("name,label\na,b\n", "name,label"), ("", "none")])
 def test_other_columns_are_refused(tmp_path, content, found):
     (tmp_path / "t.csv").write_text(content)
-    with pytest.raises(
-        PredictionsError, match=rf"t\.csv: columns must be fname,label, got {found}; train into"
-    ):
+    with pytest.raises(PredictionsError, match=rf"t\.csv: columns must be fname,label, got {found}; train into"):
         read_csv(tmp_path / "t.csv", ["fname", "label"])
 
 
 @pytest.mark.parametrize(("line", "n_values"), [("c", 1), ("c,d,e", 3)])
 def test_row_of_another_length_is_named(tmp_path, line, n_values):
     (tmp_path / "t.csv").write_text(f"fname,label\na,b\n{line}\n")
-    with pytest.raises(
-        PredictionsError, match=rf"t\.csv: row 1 must have 2 values, got {n_values}; train into"
-    ):
+    with pytest.raises(PredictionsError, match=rf"t\.csv: row 1 must have 2 values, got {n_values}; train into"):
         read_csv(tmp_path / "t.csv", ["fname", "label"])
 
 
 def test_pickled_array_is_refused_without_unpickling(tmp_path):
     np.save(tmp_path / "a.npy", np.array([_Untouchable()], dtype=object), allow_pickle=True)
-    with pytest.raises(
-        PredictionsError, match=r"a\.npy: file must be an unpickled \.npy array, .*Object arrays"
-    ):
+    with pytest.raises(PredictionsError, match=r"a\.npy: file must be an unpickled \.npy array, .*Object arrays"):
         read_array(tmp_path / "a.npy")
 
 
 def test_bare_pickle_is_refused_without_unpickling(tmp_path):
     (tmp_path / "a.npy").write_bytes(pickle.dumps(_Untouchable()))
-    with pytest.raises(
-        PredictionsError, match=r"a\.npy: file must be an unpickled \.npy array, .*magic string"
-    ):
+    with pytest.raises(PredictionsError, match=r"a\.npy: file must be an unpickled \.npy array, .*magic string"):
         read_array(tmp_path / "a.npy")
 
 
@@ -142,14 +130,10 @@ def test_truncated_array_is_refused(tmp_path, n_bytes):
 @pytest.mark.parametrize("shape", ["(9999999999999999, 1)", "(99999999999999999999, 1)"])
 def test_array_that_claims_to_be_huge_is_refused(tmp_path, shape):
     write_array(tmp_path / "a.npy", np.ones((5, 1)))
-    content = (
-        (tmp_path / "a.npy").read_bytes().replace(b"(5, 1), }".ljust(40), f"{shape}, }}".ljust(40).encode())
-    )
+    content = (tmp_path / "a.npy").read_bytes().replace(b"(5, 1), }".ljust(40), f"{shape}, }}".ljust(40).encode())
     assert shape.encode() in content
     (tmp_path / "a.npy").write_bytes(content)
-    with pytest.raises(
-        PredictionsError, match=r"a\.npy: file must be an unpickled \.npy array, got a broken one"
-    ):
+    with pytest.raises(PredictionsError, match=r"a\.npy: file must be an unpickled \.npy array, got a broken one"):
         read_array(tmp_path / "a.npy")
 
 

@@ -20,9 +20,7 @@ def work(tmp_path, monkeypatch, make_predictions):
     """A working folder, made the current one, with both models' finished predictions in work/."""
     monkeypatch.chdir(tmp_path)
     make_predictions(Path("work/predictions_1d_conv"), seed=1)
-    make_predictions(
-        Path("work/predictions_2d_conv"), seed=2, config={"model": "conv2d", "n_parameters": 168361}
-    )
+    make_predictions(Path("work/predictions_2d_conv"), seed=2, config={"model": "conv2d", "n_parameters": 168361})
     return Path("work")
 
 
@@ -48,9 +46,7 @@ def _rows(path):
 
 def _product_and_root(*folders):
     """The notebook's way, by plain NumPy and Python: the rows of a submission."""
-    arrays = [
-        np.load(path) for folder in folders for path in sorted(Path(folder).glob("test_predictions_*.npy"))
-    ]
+    arrays = [np.load(path) for folder in folders for path in sorted(Path(folder).glob("test_predictions_*.npy"))]
     mean = np.prod(arrays, axis=0) ** (1 / len(arrays))
     labels = ["Bell", "None", "Bark, loud", "Rain"]
     fnames = ["t0.wav", "t,1.wav", "None", "t3.wav", "t4 é.wav"]
@@ -125,9 +121,7 @@ def test_submission_is_right_where_the_product_underflows(work, ensemble):
     """Each fold gives 1e-150 or less: six of them multiply to zero in every label."""
     for folder in ("predictions_1d_conv", "predictions_2d_conv"):
         for fold in range(3):
-            np.save(
-                work / folder / f"test_predictions_{fold}.npy", np.tile([1e-151, 1e-150, 0.0, 1e-152], (5, 1))
-            )
+            np.save(work / folder / f"test_predictions_{fold}.npy", np.tile([1e-151, 1e-150, 0.0, 1e-152], (5, 1)))
     assert ensemble("--both")[0] == 0
     rows = _rows(work / "1d_2d_ensembled_submission.csv")[1:]
     assert [row[1] for row in rows] == ["None Bell Rain"] * 5
@@ -155,9 +149,7 @@ def test_without_test_clips_there_is_a_table_and_no_submission(work, ensemble, m
     code, out, _ = ensemble("--1d", "--work", "other")
     assert code == 0
     assert "conv1d" in out
-    assert out.endswith(
-        "no submission written: the predictions are for no test clips (no sample_submission.csv)\n"
-    )
+    assert out.endswith("no submission written: the predictions are for no test clips (no sample_submission.csv)\n")
     assert not list(Path("other").glob("*.csv"))
 
 
@@ -301,6 +293,4 @@ def test_command_runs_as_a_module(work):
     arguments[-1] = "missing"
     done = subprocess.run(arguments, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stdout) == (2, "")
-    assert (
-        done.stderr == "ensemble: missing: predictions folder must be there, got nothing; run train first\n"
-    )
+    assert done.stderr == "ensemble: missing: predictions folder must be there, got nothing; run train first\n"

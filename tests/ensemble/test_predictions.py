@@ -50,18 +50,14 @@ def test_changed_setting_is_refused_by_name(tmp_path, make_predictions, argument
         r"or let --force move this one aside$"
     )
     with pytest.raises(PredictionsError, match=message):
-        create_predictions(
-            tmp_path / "p", **arguments(config={"settings": {"learning_rate": 0.1, "seconds": 2.0}})
-        )
+        create_predictions(tmp_path / "p", **arguments(config={"settings": {"learning_rate": 0.1, "seconds": 2.0}}))
     assert _bytes(tmp_path / "p") == before
 
 
 def test_changed_clips_are_refused_by_row(tmp_path, make_predictions, arguments):
     make_predictions(tmp_path / "p")
     clips = pd.DataFrame({"fname": ["t0.wav", "new.wav"]})
-    message = (
-        r"p: fname of clips_test\.csv, row 1, must be 't,1\.wav' \(of 5\), got 'new\.wav' \(of 2\); go on"
-    )
+    message = r"p: fname of clips_test\.csv, row 1, must be 't,1\.wav' \(of 5\), got 'new\.wav' \(of 2\); go on"
     with pytest.raises(PredictionsError, match=message):
         create_predictions(tmp_path / "p", **arguments(clips_test=clips))
 
@@ -97,9 +93,7 @@ def test_missing_folder_is_refused(tmp_path):
 
 def test_a_file_is_refused(tmp_path):
     (tmp_path / "p").write_text("")
-    with pytest.raises(
-        PredictionsError, match=r"p: predictions folder must be there, got a file; run train first"
-    ):
+    with pytest.raises(PredictionsError, match=r"p: predictions folder must be there, got a file; run train first"):
         open_predictions(tmp_path / "p")
 
 

@@ -7,9 +7,7 @@ from ensemble.submission import submission
 
 
 def test_rows_hold_the_three_best_labels_in_the_clips_order():
-    table = submission(
-        ["b.wav", "a.wav"], np.array([[0.1, 0.4, 0.2, 0.3], [0.4, 0.3, 0.2, 0.1]]), list("wxyz")
-    )
+    table = submission(["b.wav", "a.wav"], np.array([[0.1, 0.4, 0.2, 0.3], [0.4, 0.3, 0.2, 0.1]]), list("wxyz"))
     assert list(table.columns) == ["fname", "label"]
     assert table.to_numpy().tolist() == [["b.wav", "x z y"], ["a.wav", "w x y"]]
 

@@ -85,12 +85,15 @@ def test_a_missing_column_is_refused(folder, column):
 
 
 def test_an_empty_csv_is_refused(folder):
-    assert "must be a CSV file in UTF-8, got 'No columns to parse from file'" in refusal(folder, text=b"")
+    assert (
+        "must be a CSV file in UTF-8, no row longer than its header, got 'No columns to parse from file'"
+        in refusal(folder, text=b"")
+    )
     assert "must list at least one clip, got none" in refusal(folder, text=b"fname,label\n")
 
 
 def test_a_csv_in_another_encoding_is_refused(folder):
-    assert "must be a CSV file in UTF-8, got" in refusal(
+    assert "must be a CSV file in UTF-8, no row longer than its header, got" in refusal(
         folder, text="fname,label\n0.wav,Gerät\n".encode("latin-1")
     )
 
@@ -114,3 +117,15 @@ def test_the_same_name_twice_is_refused(folder):
     assert "each clip must be listed once, got 0.wav twice" in refusal(
         folder, {"fname": ["0.wav", "0.wav"], "label": ["x", "y"]}
     )
+
+
+@pytest.mark.parametrize("rows", ["0.wav,dog,1\n", "0.wav,dog\n1.wav,cat,1\n", "0.wav,dog,\n"])
+def test_rows_longer_than_the_header_are_refused(folder, rows):
+    message = refusal(folder, text=b"fname,label\n" + rows.encode())
+    assert "must be a CSV file in UTF-8, no row longer than its header, got" in message
+
+
+def test_columns_named_like_ours_are_kept_under_another_name(folder):
+    (folder / "train.csv").write_text("fname,label,split,slot\n0.wav,dog,a,b\n")
+    clips = read_dataset(folder).clips
+    assert clips["csv_split"][0] == "a" and clips["csv_slot"][0] == "b" and clips["split"][0] == "train"

@@ -117,9 +117,31 @@ def test_samples_that_are_not_finite_are_refused(tmp_path, value):
 
 
 def test_a_missing_file_is_an_os_error(tmp_path):
-    assert read_header(tmp_path / "a.wav") == Header(0, 0)
     with pytest.raises(FileNotFoundError):
+        read_header(tmp_path / "a.wav")
+    with pytest.raises(FileNotFoundError):
+        decode(tmp_path / "a.wav", Header(8000, 10))
+
+
+def test_a_rate_that_cannot_be_is_refused(tmp_path):
+    sf.write(tmp_path / "a.wav", TONE, 1)
+    with pytest.raises(DecodeError, match="its sample rate must be at least 100 Hz, got 1"):
         decoded(tmp_path / "a.wav")
+
+
+def test_a_recording_whose_header_could_not_be_read_before_is_not_taken_for_empty(tmp_path):
+    sf.write(tmp_path / "a.wav", TONE, RATE)
+    with pytest.raises(DecodeError, match="its header could not be read when it was planned; touch it"):
+        decode(tmp_path / "a.wav", Header(0, 0))
+
+
+def test_what_is_sound_of_a_damaged_flac_is_kept(tmp_path):
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 200_000)
+    sf.write(tmp_path / "a.flac", noise, RATE)
+    data = bytearray((tmp_path / "a.flac").read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 5000] = bytes(5000)
+    (tmp_path / "a.flac").write_bytes(data)
+    assert len(decoded(tmp_path / "a.flac").samples) > 0.3 * len(noise)
 
 
 def test_a_header_that_claims_days_costs_nothing(tmp_path):

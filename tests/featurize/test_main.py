@@ -111,6 +111,21 @@ def test_demo_makes_a_dataset_once(tmp_path, command):
     assert code == 2 and "demo" in err.splitlines()[-1]
 
 
+def test_demo_and_dry_run_exclude_each_other(tmp_path, command):
+    code, _, err = command("--demo", "--dry-run")
+    assert code == 2 and "--demo: must be without --dry-run, which writes nothing" in err
+    assert not (tmp_path / "data").exists()
+
+
+def test_stopping_at_an_error_ends_in_order_while_other_jobs_run(tmp_path, write_dataset, noise):
+    clips = {f"{i}.wav": noise(200, 8000, seed=i) for i in range(8)}
+    data = write_dataset(tmp_path / "data", clips)
+    (data / "audio_train" / "1.wav").write_text("no sound")
+    process = start("--data", data, "--work", tmp_path / "work", "--on-error", "stop")
+    _, err = process.communicate()
+    assert process.returncode == 2 and err.splitlines()[-1].endswith("stopped, as --on-error stop asks")
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -156,12 +171,12 @@ def test_folders_and_files_without_permission(tmp_path_factory, write_dataset, n
             code, _, err = command("--cache", folder / "closed", data=data)
             assert code == 2 and "Permission denied" in err.splitlines()[-1]
             code, out, _ = command("--cache", folder / "open" / "cache", data=data)
-            assert code == 1 and "failed: a.wav: Permission denied" in out
+            assert code == 1 and "failed: a.wav: Permission denied" in out and "0 empty" in out
         finally:
             os.seteuid(0)
         (data / "audio_train" / "a.wav").chmod(0o644)
         code, out, _ = command("--cache", folder / "open" / "cache", data=data)
-        assert code == 0 and "0 failed" in out
+        assert code == 0 and "0 empty, 0 truncated, 0 failed" in out
     finally:
         shutil.rmtree(folder)
 

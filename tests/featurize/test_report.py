@@ -37,7 +37,8 @@ def test_clips_no_longer_listed_are_said(data, tmp_path, featurize):
     featurize(data, tmp_path / "cache", [RAW])
     lines = list(plan_lines(work_out(read_dataset(data, 10), Cache(tmp_path / "cache"), [RAW])))
     assert any(
-        "does not list, kept in the clip table (--prune removes them): 10.wav, 11.wav" in line for line in lines
+        "does not list, kept, trained on and predicted (--prune removes them): 10.wav, 11.wav" in line
+        for line in lines
     )
     lines = list(plan_lines(work_out(read_dataset(data, 10), Cache(tmp_path / "cache"), [RAW], prune=True)))
     assert any("does not list, removed from the clip table: 10.wav, 11.wav" in line for line in lines)

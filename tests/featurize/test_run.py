@@ -228,7 +228,7 @@ def test_stop_on_error_names_the_clip_and_keeps_nothing_of_it(small, tmp_path, f
 
 def test_a_disk_too_small_is_refused_before_anything_is_written(small, tmp_path, featurize, monkeypatch):
     monkeypatch.setattr("featurize.work.shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000}))
-    with pytest.raises(CacheError, match=r"free disk must be at least 0\.00 GB, got 0\.00 GB; free some, or put"):
+    with pytest.raises(CacheError, match=r"free disk must be at least 0\.1 MB, got 0\.0 MB; free some, or put"):
         featurize(small, tmp_path / "cache")
     assert not list((tmp_path / "cache").glob("*.parquet"))
 

@@ -42,7 +42,9 @@ def test_unverified_clips_are_left_out_when_asked(dataset):
 
 def test_verified_only_needs_the_column(other_work):
     settings = Settings("conv1d", verified_only=True, seconds=0.5)
-    message = r"--verified-only needs the column manually_verified in train.csv, got none; leave --verified-only out"
+    message = (
+        r"--verified-only needs the column manually_verified in train.csv, got none; leave --verified-only out"
+    )
     with pytest.raises(SettingsError, match=message):
         open_dataset(open_cache(other_work / "cache"), settings)
 

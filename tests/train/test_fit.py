@@ -21,9 +21,7 @@ def fit(work, tmp_path, progress):
     """A function that trains one fold under some settings, and gives the folder, the dataset and the result."""
 
     def fit_one(model, fold=0, name="predictions", **changes):
-        settings = Settings(
-            model, work=work, **{"folds": 2, "mfcc": 20, "crops": 2, "batch_size": 4, **changes}
-        )
+        settings = Settings(model, work=work, **{"folds": 2, "mfcc": 20, "crops": 2, "batch_size": 4, **changes})
         dataset = open_dataset(open_cache(settings.cache_path), settings)
         folder = create_predictions(
             tmp_path / name,

@@ -86,9 +86,7 @@ def test_an_empty_value_names_its_clip(empty):
 
 
 def test_a_column_with_one_value_is_refused():
-    message = (
-        r"--fold-column part: values must be at least 2, one for each fold, got only 'a'; name another column"
-    )
+    message = r"--fold-column part: values must be at least 2, one for each fold, got only 'a'; name another column"
     with pytest.raises(SettingsError, match=message):
         assign_folds(_dataset([0, 1], part=["a", "a"]), Settings("conv1d", fold_column="part"))
 

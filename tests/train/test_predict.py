@@ -39,10 +39,10 @@ def test_a_clip_gets_the_mean_of_its_crops(dataset, crops, batch_size):
     assert np.allclose(found, [_one_by_one(windows, clip, crops) for clip in clips], atol=1e-12)
 
 
-def test_crops_that_are_the_same_are_computed_once(dataset):
+def test_crops_that_are_the_same_are_computed_once_in_batches_of_one_size(dataset):
     windows, model = dataset(seconds=2).windows, Model()
     predict(model, windows, np.arange(24), 5, 10)
-    assert model.sizes == [10, 10, 4]
+    assert model.sizes == [10, 10, 10]
 
 
 def test_no_clips_give_no_predictions(dataset):

@@ -3,13 +3,14 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 from cache import open_cache
 from ensemble import PredictionsError
 from train.dataset import open_dataset
 from train.folds import assign_folds, chosen_folds
 from train.run import run
-from train.settings import Settings
+from train.settings import Settings, SettingsError
 
 
 @pytest.fixture
@@ -143,3 +144,17 @@ def test_a_column_gives_the_folds(train, untrained, dataset):
     assert folder.n_folds == 2
     assert set(parts[folder.folds == 0]) == {"part9"}
     assert set(parts[folder.folds == 1]) == {"part10"}
+
+
+def test_a_fold_that_another_process_trains_is_refused(train, untrained):
+    folder = train(fold=(1,))
+    message = r"fold 0 must be trained by one process, got a second one; wait for the other to end, or choose"
+    with FileLock(folder.path / ".fold_0.lock"), pytest.raises(SettingsError, match=message):
+        train()
+    assert train().finished == [0, 1]
+
+
+def test_settings_may_change_as_long_as_no_fold_is_finished(train, untrained):
+    folder = train(fold=(1,))
+    (folder.path / "finished_1.json").unlink()
+    assert train(learning_rate=0.5).config["settings"]["learning_rate"] == 0.5

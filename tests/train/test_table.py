@@ -20,9 +20,7 @@ def _folder(path):
 def _write(folder, fold, right):
     train = np.tile([0.9, 0.1], (5, 1))
     train[1::2] = [0.2, 0.8] if right else [0.7, 0.3]
-    folder.write_fold(
-        fold, train, np.array([[0.5, 0.5]]), result={"epochs": 12, "best_epoch": 7, "seconds": 3.0}
-    )
+    folder.write_fold(fold, train, np.array([[0.5, 0.5]]), result={"epochs": 12, "best_epoch": 7, "seconds": 3.0})
 
 
 def test_the_table_has_each_fold_and_all_of_them(tmp_path):
