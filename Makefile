@@ -38,7 +38,7 @@ lint: $(VENV)/ready
 
 lock:
 	uv pip compile pyproject.toml --all-extras --universal --fork-strategy fewest --python-version 3.11 \
-		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --upgrade --output-file requirements.lock
+		--no-header --no-annotate --upgrade --output-file requirements.lock
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info .pytest_cache .ruff_cache
