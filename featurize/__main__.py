@@ -1,5 +1,6 @@
 """`python -m featurize`: decode every recording of a dataset once, into its cache."""
 
+import logging
 import os
 import signal
 import sys
@@ -40,8 +41,9 @@ def main() -> int:
     except WorkerKilledError as error:
         _say(f"{error}; {_GO_ON}")
     except KeyboardInterrupt:
-        warnings.simplefilter("ignore")  # of what the interrupt left behind in other libraries
-        _say(f"stopped; {_GO_ON}")
+        warnings.simplefilter("ignore")  # of what the interrupt leaves behind in other libraries
+        logging.disable()
+        sys.unraisablehook = lambda unraisable: None
         return _STOPPED
     return 2
 
@@ -82,8 +84,10 @@ def _say(line: str) -> None:
 
 if __name__ == "__main__":
     code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(
-        code
-    )  # jobs that were cut short may be inside C++ code, which an orderly end of the interpreter aborts
+    if code == _STOPPED:
+        _say(f"stopped; {_GO_ON}")
+    if code > 1:  # jobs that were cut short may be inside C++ code, which an orderly end of the interpreter aborts
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

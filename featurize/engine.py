@@ -9,6 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Literal
 
 from joblib import Parallel, cpu_count, delayed, parallel_config
+from joblib.externals.loky import get_reusable_executor
 from threadpoolctl import threadpool_limits
 
 Engine = Literal["threads", "processes"]
@@ -33,6 +34,9 @@ def run_jobs(function: Callable, jobs: Iterable, n_jobs: int, engine: Engine) ->
             yield from Parallel(return_as="generator_unordered")(delayed(function)(job) for job in jobs)
         except BrokenProcessPool as error:
             raise WorkerKilledError("a worker process was killed, by the system if memory ran out") from error
+        finally:
+            if engine == "processes":  # joblib keeps its workers for minutes, for a next call that does not come
+                get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
 
 def default_jobs() -> int:

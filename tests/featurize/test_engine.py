@@ -40,5 +40,17 @@ def test_a_killed_worker_is_reported():
         list(run_jobs(die, range(3), 2, "processes"))
 
 
+def worker(n):
+    return os.getpid()
+
+
+def test_worker_processes_end_with_the_jobs():
+    pids = set(run_jobs(worker, range(4), 2, "processes"))
+    assert os.getpid() not in pids
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
 def test_there_is_a_processor_at_least():
     assert default_jobs() >= 1
