@@ -1,7 +1,7 @@
-"""The bare kernels of both features, one after another on buffers made once: what no featurizer can beat.
+"""The bare kernels of both features, one after another on buffers made once: what libraries can reach.
 
-decode, soxr to 16 kHz, and MFCC's window, rfft, mel, log and DCT, each by the fastest way known here. Nothing is
-checked, hashed, scaled, padded or written; SciPy's rfft and soxr have no way to write into a buffer that is kept.
+decode, soxr to 16 kHz, and MFCC's window, SciPy's rfft, mel, log and DCT. Nothing is checked, hashed, scaled,
+padded or written; rfft and soxr have no way to write into a buffer that is kept.
 """
 
 from pathlib import Path

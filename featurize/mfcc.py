@@ -14,10 +14,10 @@ import scipy.fft
 
 from cache.specification import MfccSpecification
 from featurize.logmel import above_floor
-from featurize.waveform import Waveform
+from featurize.waveform import Blocks
 
 
-def extract_mfcc(waveform: Waveform, specification: MfccSpecification, out: np.ndarray) -> tuple[int, float]:
+def extract_mfcc(waveform: Blocks, specification: MfccSpecification, out: np.ndarray) -> tuple[int, float]:
     """Write a clip's MFCCs to out.
 
     Args:
@@ -27,7 +27,7 @@ def extract_mfcc(waveform: Waveform, specification: MfccSpecification, out: np.n
     Raises:
         ValueError: the samples are so large that their power overflows.
     """
-    decibels, floor = above_floor(waveform.at(specification.sample_rate), specification)
+    decibels, floor = above_floor(waveform.blocks(specification.sample_rate), specification, len(out))
     frames = out[: len(decibels)]
     np.matmul(decibels, _dct(specification.n_mels, specification.n_mfcc), out=frames)
     silence = np.float32(floor * np.sqrt(specification.n_mels))

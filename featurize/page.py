@@ -18,10 +18,11 @@ from cache.files import write_atomic
 from cache.receipts import Receipt, SlotResult, Status, checksum, write_receipt
 from cache.specification import Specification
 from cache.zarr_files import feature_chunk_key
+from featurize.decode import DecodeError
 from featurize.logmel import extract_logmel
 from featurize.mfcc import extract_mfcc
 from featurize.raw import extract_raw
-from featurize.waveform import Waveform
+from featurize.waveform import Blocks, Waveform
 
 # A kind of feature computes with one function: (waveform, specification, out) -> (length, value by slot).
 EXTRACTORS: dict[str, Callable] = {"raw": extract_raw, "mfcc": extract_mfcc, "logmel": extract_logmel}
@@ -51,17 +52,24 @@ class Page:
         if target.part:
             self._keep(target.part)
 
-    def fill(self, slot: int, digest: str, place: slice, waveform: Waveform, status: Status) -> None:
-        """Compute a slot's features into its place, a slice along time; failing that, fail it."""
+    def fill(self, slot: int, digest: str, place: slice, waveform: Blocks) -> None:
+        """Compute a slot's features into its place, a slice along time; failing that, fail it.
+
+        Raises:
+            DecodeError, OSError: a long recording turns out not to be one, or cannot be read.
+        """
         out = self.features[place]
         specification = self.target.specification
         try:
-            length, value = EXTRACTORS[specification.kind](waveform, specification, out)
+            part = waveform.trimmed(specification.trim_db)
+            length, value = EXTRACTORS[specification.kind](part, specification, out)
+        except DecodeError:
+            raise
         except (ValueError, RuntimeError) as error:
             self.fail(slot, digest, place, f"cannot be featurized ({error})")
             return
-        status = status if length else Status.EMPTY
-        self.results[slot] = SlotResult(slot, digest, status, length, value)
+        status = Status.TRUNCATED if waveform.truncated else Status.OK
+        self.results[slot] = SlotResult(slot, digest, status if length else Status.EMPTY, length, value)
 
     def fail(self, slot: int, digest: str, place: slice, reason: str, retry: bool = False) -> None:
         """Leave silence in a slot's place and note why."""
@@ -70,8 +78,8 @@ class Page:
         _, value = EXTRACTORS[specification.kind](_NOTHING, specification, self.features[:0])
         self.results[slot] = SlotResult(slot, digest, Status.FAILED, 0, value, reason, retry)
 
-    def commit(self) -> Receipt:
-        """Write the chunks, then the receipt that makes them count.
+    def commit(self, durable: bool = False) -> Receipt:
+        """Write the chunks, then the receipt that makes them count; durable: as in `write_atomic`.
 
         Raises:
             OSError: something could not be written.
@@ -79,11 +87,11 @@ class Page:
         checksums = []
         for chunk, features in zip(self._chunk_paths(), np.split(self.features, self.n_chunks), strict=True):
             data = memoryview(features).cast("B")
-            write_atomic(chunk, data)
+            write_atomic(chunk, data, durable)
             checksums.append(checksum(data))
         results = tuple(self.results[slot] for slot in sorted(self.results))
         receipt = Receipt(self.group, tuple(checksums), results, computed_by())
-        write_receipt(self.target.store, receipt)
+        write_receipt(self.target.store, receipt, durable)
         return receipt
 
     def _keep(self, part: Receipt) -> None:

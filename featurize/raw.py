@@ -1,14 +1,16 @@
 """The raw kind: a clip's waveform at the store's rate, as int16 with the clip's peak as its scale."""
 
+from collections import deque
+
 import numpy as np
 
 from cache.specification import RawSpecification
-from featurize.waveform import Waveform
+from featurize.waveform import Blocks
 
 _FULL = 32767
 
 
-def extract_raw(waveform: Waveform, specification: RawSpecification, out: np.ndarray) -> tuple[int, float]:
+def extract_raw(waveform: Blocks, specification: RawSpecification, out: np.ndarray) -> tuple[int, float]:
     """Write a clip's samples to out.
 
     Args:
@@ -18,15 +20,21 @@ def extract_raw(waveform: Waveform, specification: RawSpecification, out: np.nda
     Raises:
         ValueError: the samples are so large that resampling overflows.
     """
-    samples = waveform.at(specification.sample_rate)
-    kept = out[: len(samples)]
-    peak = max(samples.max(initial=0), -samples.min(initial=0))
+    blocks = deque(waveform.blocks(specification.sample_rate))
+    peak = max((max(block.max(initial=0), -block.min(initial=0)) for block in blocks), default=np.float32(0))
     if not np.isfinite(peak):
         raise ValueError("its resampled waveform is not finite: its samples are too large")
+    scale = np.float32(1 if out.dtype == np.float32 else peak / _FULL)
+    length = 0
+    while blocks:  # one by one, so that a long clip is in memory once
+        block = blocks.popleft()
+        _write(block, scale, out[length : length + len(block)])
+        length += len(block)
+    return length, float(scale)
+
+
+def _write(samples: np.ndarray, scale: np.float32, out: np.ndarray) -> None:
     if out.dtype == np.float32:
-        kept[:] = samples
-        return len(samples), 1.0
-    scale = np.float32(peak / _FULL)
-    if scale > 0:  # a silent clip stays zeros, with a scale of zero
-        np.rint(samples / scale, out=kept, casting="unsafe")
-    return len(samples), float(scale)
+        out[:] = samples
+    elif scale > 0:  # a silent clip stays zeros, with a scale of zero
+        np.rint(samples / scale, out=out, casting="unsafe")

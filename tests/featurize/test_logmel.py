@@ -6,7 +6,7 @@ import pytest
 import soundfile as sf
 
 from cache.specification import LogmelSpecification
-from featurize.logmel import extract_logmel
+from featurize.logmel import above_floor, extract_logmel
 from featurize.waveform import Waveform
 
 
@@ -59,3 +59,13 @@ def test_a_clip_without_samples_has_no_frames():
 def test_samples_whose_power_overflows_are_refused():
     with pytest.raises(ValueError, match="its power is not finite: its samples are too large"):
         extract(np.full(5000, 1e30), LogmelSpecification())
+
+
+@pytest.mark.parametrize("sizes", [[1] * 3000, [511, 1, 3000, 20_000, 7], [2048] * 12, [30_000]])
+def test_blocks_of_any_size_give_the_same_bytes(sizes):
+    samples = np.random.default_rng(0).uniform(-1, 1, sum(sizes)).astype(np.float32)
+    blocks = np.split(samples, np.cumsum(sizes)[:-1])
+    at_once, floor = above_floor([samples], LogmelSpecification(), 100)
+    in_blocks, same = above_floor(blocks, LogmelSpecification(), 100)
+    assert floor == same and len(at_once) == 1 + len(samples) // 512
+    np.testing.assert_array_equal(in_blocks, at_once)

@@ -17,7 +17,7 @@ def waveform(n=200, rate=100, level=0.5):
 
 def test_a_committed_page_has_chunk_and_receipt(tmp_path):
     page = Page(Target(tmp_path / "raw-100.zarr", RAW), group=3, n_chunks=1)
-    page.fill(7, "d", slice(10, 210), waveform(), Status.OK)
+    page.fill(7, "d", slice(10, 210), waveform())
     receipt = page.commit()
     data = (tmp_path / "raw-100.zarr/features/c/3").read_bytes()
     assert receipt == read_receipt(tmp_path / "raw-100.zarr", 3) and receipt.checksums == (checksum(data),)
@@ -28,7 +28,7 @@ def test_a_committed_page_has_chunk_and_receipt(tmp_path):
 
 def test_a_page_of_several_chunks_writes_each(tmp_path):
     page = Page(Target(tmp_path / "raw-100.zarr", RAW), group=3, n_chunks=2)
-    page.fill(7, "d", slice(0, RAW.chunk_length + 5), waveform(RAW.chunk_length + 5), Status.OK)
+    page.fill(7, "d", slice(0, RAW.chunk_length + 5), waveform(RAW.chunk_length + 5))
     assert len(page.commit().checksums) == 2
     assert np.frombuffer((tmp_path / "raw-100.zarr/features/c/4").read_bytes(), np.int16)[:6].tolist() == [
         32767
@@ -46,20 +46,20 @@ def test_a_failed_slot_leaves_silence_and_its_reason(tmp_path, specification):
 
 def test_features_that_are_not_finite_fail(tmp_path):
     page = Page(Target(tmp_path / "x.zarr", MFCC), 0, 1)
-    page.fill(0, "d", slice(0, 1), Waveform(np.full(10, 1e30, np.float32), 2000), Status.OK)
+    page.fill(0, "d", slice(0, 1), Waveform(np.full(10, 1e30, np.float32), 2000))
     assert page.results[0].status == Status.FAILED and "not finite" in page.results[0].reason
     assert not page.features.any()
 
 
 def test_a_clip_too_short_for_one_sample_is_empty(tmp_path):
     page = Page(Target(tmp_path / "x.zarr", RAW), 0, 1)
-    page.fill(0, "d", slice(0, 0), Waveform(np.ones(1, np.float32), 44100), Status.OK)
+    page.fill(0, "d", slice(0, 0), Waveform(np.ones(1, np.float32), 44100))
     assert page.results[0].status == Status.EMPTY
 
 
 def committed(tmp_path):
     page = Page(Target(tmp_path / "raw-100.zarr", RAW), 0, 1)
-    page.fill(0, "d", slice(0, 200), waveform(), Status.OK)
+    page.fill(0, "d", slice(0, 200), waveform())
     page.fail(1, "", slice(200, 400), "Input/output error", retry=True)
     return page.commit()
 

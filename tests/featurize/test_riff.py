@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from featurize.riff import wav_data, with_sizes
+from featurize.riff import plain_header, wav_data, with_sizes
 
 N = 1000
 
@@ -41,8 +41,8 @@ def test_a_streamed_wav_has_the_samples_that_are_there(wav, size):
     patch_data_size(wav, size)
     found = wav_data(wav)
     assert found.streamed and not found.truncated and found.n_samples == N
-    wav.write_bytes(with_sizes(wav.read_bytes(), found))
-    assert sf.info(wav).frames == N
+    before = wav.read_bytes()
+    assert sf.SoundFile(with_sizes(wav, found)).frames == N and wav.read_bytes() == before
 
 
 def test_a_header_without_samples_is_empty_not_streamed(tmp_path):
@@ -61,3 +61,88 @@ def test_an_empty_data_chunk_before_other_chunks_is_empty(tmp_path):
 def test_other_files_have_no_data_chunk(tmp_path, data):
     (tmp_path / "a").write_bytes(data)
     assert wav_data(tmp_path / "a") is None
+
+
+WIDTHS = {8: "PCM_U8", 16: "PCM_16", 24: "PCM_24", 32: "PCM_32"}
+
+
+def wav_bytes(tag=1, channels=1, rate=8000, bits=16, n=100, before=b"", behind=b"", fmt_more=b""):
+    """A wav of n samples per channel, noise, with chunks before and behind its samples."""
+    block = channels * bits // 8
+    noise = np.random.default_rng(n).integers(0, 256, n * block, np.uint8).tobytes()
+    if tag == 3:
+        noise = np.random.default_rng(n).uniform(-1, 1, n * channels).astype(f"<f{bits // 8}").tobytes()
+    fmt = struct.pack("<HHIIHH", tag, channels, rate, rate * block, block, bits) + fmt_more
+    body = b"WAVE" + chunk(b"fmt ", fmt) + before + chunk(b"data", noise) + behind
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def chunk(name, data):
+    return name + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
+
+
+def by_libsndfile(path):
+    try:
+        info = sf.info(path)
+    except sf.LibsndfileError:
+        return None
+    return info.samplerate, info.frames
+
+
+@pytest.mark.parametrize("before", [b"", chunk(b"LIST", b"INFOISFT" + bytes(18))], ids=["bare", "after a list"])
+@pytest.mark.parametrize(("channels", "rate", "n"), [(1, 44100, 1), (2, 48000, 999), (6, 16000, 12345)])
+@pytest.mark.parametrize(("tag", "bits"), [(1, 8), (1, 16), (1, 24), (1, 32), (3, 32), (3, 64)])
+def test_a_plain_wav_is_read_as_libsndfile_reads_it(tmp_path, tag, bits, channels, rate, n, before):
+    path = tmp_path / "a.wav"
+    n += (n * channels * bits // 8) % 2  # else the samples are padded
+    path.write_bytes(wav_bytes(tag, channels, rate, bits, n, before))
+    assert plain_header(path) == by_libsndfile(path) == (rate, n)
+
+
+@pytest.mark.parametrize("subtype", WIDTHS.values())
+def test_what_libsndfile_writes_is_plain(tmp_path, subtype):
+    sf.write(tmp_path / "a.wav", np.zeros((50, 2)), 22050, subtype=subtype)
+    assert plain_header(tmp_path / "a.wav") == (22050, 50)
+
+
+EXTENSIBLE = struct.pack("<HHI", 22, 16, 4) + b"\1\0\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71"
+NOT_PLAIN = {
+    "nothing": b"",
+    "its name alone": b"RIFF",
+    "another format": b"fLaC" + bytes(90),
+    "A-law": wav_bytes(tag=6, bits=8),
+    "extensible": wav_bytes(tag=0xFFFE, fmt_more=EXTENSIBLE),
+    "a longer format": wav_bytes(fmt_more=b"\0\0"),
+    "12 bits": wav_bytes(bits=12),
+    "no channel": wav_bytes(channels=0),
+    "no rate": wav_bytes(rate=0),
+    "junk before": wav_bytes(before=chunk(b"JUNK", bytes(28))),
+    "an odd list": wav_bytes(before=chunk(b"LIST", b"INFOx")),
+    "a long list": wav_bytes(before=chunk(b"LIST", bytes(4000))),
+    "chunks behind": wav_bytes(behind=chunk(b"LIST", b"INFO")),
+    "padded samples": wav_bytes(bits=8, n=101),
+    "no samples": wav_bytes(n=0),
+    "cut short": wav_bytes()[:-10],
+    "half a sample": wav_bytes(bits=32, n=100).replace(struct.pack("<I", 400), struct.pack("<I", 398))[:-2],
+    "more than it says": wav_bytes() + b"xx",
+}
+
+
+@pytest.mark.parametrize("data", NOT_PLAIN.values(), ids=NOT_PLAIN)
+def test_about_any_other_file_libsndfile_is_asked(tmp_path, data):
+    (tmp_path / "a.wav").write_bytes(data)
+    assert plain_header(tmp_path / "a.wav") is None
+
+
+def test_headers_that_lie_are_never_read_otherwise_than_by_libsndfile(tmp_path):
+    random, found = np.random.default_rng(0), 0
+    for turn in range(3000):
+        tag, bits = ((1, 8), (1, 16), (1, 24), (1, 32), (3, 32), (3, 64))[turn % 6]
+        data = bytearray(wav_bytes(tag, int(random.integers(1, 9)), int(random.integers(1000, 96000)), bits))
+        for _ in range(random.integers(0, 3)):
+            data[random.integers(0, 48)] = random.choice([0, 1, 2, 3, 8, 16, 18, 40, 255, random.integers(256)])
+        (tmp_path / "a.wav").write_bytes(data)
+        plain = plain_header(tmp_path / "a.wav")
+        assert plain is None or plain == by_libsndfile(tmp_path / "a.wav"), data[:48].hex()
+        found += plain is not None
+    assert found > 1000
