@@ -29,6 +29,7 @@ test-slow: $(VENV)/ready
 
 bench: $(VENV)/ready
 	$(RUN) benchmarks/featurize.py
+	$(RUN) benchmarks/plan.py
 	$(RUN) benchmarks/windows.py
 	$(RUN) benchmarks/train.py
 

@@ -4,9 +4,9 @@
 
 Each case computes both features, a 16 kHz waveform and 40 MFCCs at 44.1 kHz, from the same recordings, by turns;
 ours are whole runs into an empty cache, files and checksums included. The notebook's calls are slow and are timed
-on every tenth clip, two clips at least. The bare kernels are left out where a recording is not 16-bit mono at
-44.1 kHz. BLAS has one thread in every case: with its own, the references are slower by far wherever cores are
-shared. joblib's worker processes are started before the first turn.
+on every tenth clip, two clips at least. The bare kernels, and lhotse where it is installed, are left out where a
+recording is not 16-bit mono at 44.1 kHz. BLAS has one thread in every case: with its own, the references are slower
+by far wherever cores are shared. joblib's worker processes are started before the first turn.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 from threadpoolctl import threadpool_limits
 
+from benchmarks.by_lhotse import AVAILABLE, by_lhotse
 from benchmarks.kernels import MFCC_RATE, N_MFCC, RATE, BareKernels
 from benchmarks.ratios import Bystanders, by_turns, clocked, header, ratio, spread, table
 from benchmarks.recordings import recordings
@@ -99,6 +100,8 @@ def speed_table(data: Path, cache: Path, rounds: int) -> str:
     if kernels := bare_kernels(paths):
         cases[bare] = lambda: serial(kernels, paths)
         kernels(paths[0])
+    if kernels and AVAILABLE:
+        cases[f"lhotse, {CORES} processes"] = lambda: by_lhotse(paths, cache.with_name("lhotse"), CORES)
     for first_use in (lambda: serial(notebook, paths[:1]), lambda: parallel(librosas_defaults, paths[:64], "loky")):
         first_use()  # numba compiles, libraries import and workers start: once, not in a round
     with threadpool_limits(1):
@@ -117,6 +120,13 @@ def whole_process(*arguments: str) -> tuple[float, float]:
     command = [*launcher, sys.executable, *arguments]
     seconds, megabytes = subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout.split()
     return float(seconds), float(megabytes)
+
+
+def first_clip(cache: Path, *arguments: str) -> float:
+    """Seconds that a run into an empty cache takes from the end of its imports to its first decoded clip."""
+    shutil.rmtree(cache)
+    command = [sys.executable, ROOT / "benchmarks" / "first_clip.py", *arguments]
+    return float(subprocess.run(command, check=True, capture_output=True).stdout.split()[0])
 
 
 def process_table(data: Path, cache: Path, rounds: int) -> str:
@@ -139,6 +149,8 @@ def process_table(data: Path, cache: Path, rounds: int) -> str:
     for name, values in measured.items():
         seconds, peaks = zip(*values, strict=True)
         rows.append([name, spread(list(seconds)), f"{max(peaks):.0f}", f"{max(peaks) - base:.0f}"])
+    first = [first_clip(cache, *command[2:], "1") for _ in range(rounds)]
+    rows.append(["from the end of imports to the first decoded clip", spread(first), "", ""])
     return table("Whole processes", ["", "s, median (range)", "peak MB", "MB above imports"], rows)
 
 

@@ -17,10 +17,10 @@ FIRST_COLUMNS = ["clip", "split", "label", "manually_verified"]
 _TYPES = {"manually_verified": pa.int8(), "slot": pa.int64()}
 
 
-def write_clips(folder: Path, clips: pd.DataFrame) -> None:
-    """Swap in a new clip table."""
+def write_clips(folder: Path, clips: pd.DataFrame, durable: bool = False) -> None:
+    """Swap in a new clip table; durable: as in `write_atomic`."""
     schema = pa.schema([(name, _TYPES.get(name, pa.string())) for name in clips.columns])
-    write_table(folder / FILE_NAME, clips, schema, "clips")
+    write_table(folder / FILE_NAME, clips, schema, "clips", durable)
 
 
 def read_clips(folder: Path) -> pd.DataFrame:

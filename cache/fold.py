@@ -4,34 +4,34 @@ The files that `zarr_files` makes are compared with those on disk and written wh
 idempotent, mends damaged metadata, and may be broken off anywhere.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import xxhash
 
+from cache.ahead import each
 from cache.errors import DamagedError
-from cache.files import write_if_changed
+from cache.files import make_folder, write_changed
 from cache.plan import n_chunks, slot_starts
-from cache.receipts import Receipt, done_groups, read_receipt
+from cache.receipts import Receipt, done_groups, read_body, receipts_folder
+from cache.results import Results
 from cache.specification import Specification
 from cache.store import FORMAT, VERSION
 from cache.zarr_files import SlotArrays, zarr_files
 
 
-def read_receipts(store: Path) -> dict[int, Receipt]:
+def read_receipts(store: Path) -> Results:
     """All sound receipts of a store by group; a damaged one counts as none, its group is to be done again."""
-    receipts = {}
-    for group in sorted(done_groups(store)):
-        try:
-            receipts[group] = read_receipt(store, group)
-        except DamagedError:
-            continue
-    return receipts
+    return Results(_sound_bodies(store))
 
 
-def fold(plan: pd.DataFrame, specification: Specification, receipts: Iterable[Receipt]) -> SlotArrays:
+def begun_with(receipts: Mapping[int, Receipt]) -> dict[str, str]:
+    """The versions of the libraries that a store was begun with, by its first receipt; none without one."""
+    return receipts[min(receipts)].versions if receipts else {}
+
+
+def fold(plan: pd.DataFrame, specification: Specification, results: Results) -> SlotArrays:
     """The arrays by slot that the receipts give; slots without one are pending."""
     n_slots = len(plan)
     slots = SlotArrays(
@@ -40,32 +40,43 @@ def fold(plan: pd.DataFrame, specification: Specification, receipts: Iterable[Re
         status=np.zeros(n_slots, np.uint8),
         value=np.zeros(n_slots, np.float32),
     )
-    results = [result for receipt in receipts for result in receipt.slots if result.slot < n_slots]
-    index = np.array([result.slot for result in results], np.int64)
-    slots.length[index] = [result.length for result in results]
-    slots.status[index] = [result.status for result in results]
-    slots.value[index] = [result.value for result in results]
+    known = results.column("slot") < n_slots
+    index = results.column("slot")[known]
+    for name in ("length", "status", "value"):
+        getattr(slots, name)[index] = results.column(name)[known]
     return slots
 
 
 def store_files(
-    plan: pd.DataFrame, specification: Specification, receipts: dict[int, Receipt], versions: dict[str, str]
+    plan: pd.DataFrame, specification: Specification, receipts: Mapping[int, Receipt], versions: dict[str, str]
 ) -> dict[str, bytes]:
     """A store's files as plan and receipts have them, by key, in the order to write them in."""
-    done = xxhash.xxh3_64()
-    for group, receipt in sorted(receipts.items()):
-        done.update(f"{group} {receipt.checksums} {[(slot.slot, slot.digest) for slot in receipt.slots]}".encode())
+    results = receipts if isinstance(receipts, Results) else Results.of(receipts.values())
     attributes = {
         "format": FORMAT,
         "format_version": VERSION,
         "specification": specification.to_dict(),
         "versions": versions,
-        "receipts": {"n": len(receipts), "checksum": done.hexdigest()},
+        "receipts": {"n": len(results), "checksum": results.checksum},
     }
-    return zarr_files(specification, fold(plan, specification, receipts.values()), n_chunks(plan), attributes)
+    return zarr_files(specification, fold(plan, specification, results), n_chunks(plan), attributes)
 
 
-def bring_up_to_date(store: Path, files: dict[str, bytes]) -> None:
-    """Write those of a store's files that differ on disk."""
-    for key, data in files.items():
-        write_if_changed(store / key, data)
+def bring_up_to_date(store: Path, files: dict[str, bytes], durable: bool = False) -> None:
+    """Write those of a store's files that differ; durable: as in `write_atomic`."""
+    if durable:  # else a job could find a folder that another has just made and not synced yet
+        make_folder(store / "features" / "c", durable)
+        make_folder(receipts_folder(store), durable)
+    write_changed(store, files, durable)
+
+
+def _sound_bodies(store: Path) -> Iterator[dict]:
+    bodies = each(lambda group: _sound_body(store, group), sorted(done_groups(store)), store)
+    return (body for body in bodies if body is not None)
+
+
+def _sound_body(store: Path, group: int) -> dict | None:
+    try:
+        return read_body(store, group)
+    except DamagedError:
+        return None

@@ -39,9 +39,9 @@ def empty_plan() -> pd.DataFrame:
     return SCHEMA.empty_table().to_pandas()
 
 
-def write_plan(folder: Path, plan: pd.DataFrame) -> None:
-    """Persist the plan, whole."""
-    write_table(folder / FILE_NAME, plan, SCHEMA, "plan")
+def write_plan(folder: Path, plan: pd.DataFrame, durable: bool = False) -> None:
+    """Persist the plan, whole; durable: as in `write_atomic`."""
+    write_table(folder / FILE_NAME, plan, SCHEMA, "plan", durable)
 
 
 def read_plan(folder: Path) -> pd.DataFrame:

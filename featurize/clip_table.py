@@ -1,5 +1,6 @@
 """The new clip table: what the dataset lists now, and what it listed before and no longer does."""
 
+import numpy as np
 import pandas as pd
 
 from cache.clips import FIRST_COLUMNS
@@ -17,8 +18,7 @@ def merge_clips(
     """
     if before is None:
         return listed, listed.head(0)
-    names = pd.MultiIndex.from_frame(listed[["split", "clip"]])
-    unlisted = before[~pd.MultiIndex.from_frame(before[["split", "clip"]]).isin(names)]
+    unlisted = before[~_is_listed(before, listed)]
     if prune or unlisted.empty:
         return listed, unlisted
     parts = [part[part["split"] == split] for split in ("train", "test") for part in (listed, unlisted)]
@@ -26,3 +26,12 @@ def merge_clips(
     others = merged.columns.difference([*FIRST_COLUMNS, "slot"], sort=False)
     merged[others] = merged[others].fillna("")
     return merged[[*FIRST_COLUMNS, *others, "slot"]], unlisted
+
+
+def _is_listed(before: pd.DataFrame, listed: pd.DataFrame) -> np.ndarray:
+    """Which clips of a table another one has, by split and name; bool [clips of before]."""
+    found = np.zeros(len(before), bool)
+    for split in ("train", "test"):
+        names, theirs = (table["clip"][table["split"] == split] for table in (before, listed))
+        found[before["split"] == split] = names.equals(theirs) or names.isin(theirs)
+    return found

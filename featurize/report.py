@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 
-from cache.receipts import SlotResult, Status
+from cache.receipts import Status
 from featurize.page import computed_by
+from featurize.texts import text_array
 from featurize.work import Work, with_digests
 
 _NAMED = 8  # clips that a line names before it only counts
@@ -29,20 +31,20 @@ def plan_lines(work: Work) -> Iterator[str]:
     yield f"{work.dataset.folder}: {clips}, {work.seconds().sum() / 3600:.2f} hours by their headers"
     yield from _changes(work)
     for store in work.stores:
-        jobs = [job for job in work.jobs if any(target.store == store.path for target in job.targets)]
-        what = f"{sum(job.n_chunks for job in jobs):,} chunks to write" if jobs else "nothing to do"
+        n_chunks = work.jobs.n_chunks(store)
+        what = f"{n_chunks:,} chunks to write" if n_chunks else "nothing to do"
         yield f"{store.path}: {what}" + ("" if store.asked else " (not asked for, kept up to date)")
-        if jobs and store.versions != computed_by():
+        if n_chunks and store.versions != computed_by():
             others = _differing(store.versions)
             yield f"{store.path}: begun with other library versions ({others}); --force computes all anew"
         yield from _upsampled(work, store.specification.sample_rate)
-    yield f"{work.cache.path}: {work.n_bytes / 1e6:,.1f} MB to write, {work.free_bytes / 1e9:,.1f} GB free"
+    free = "" if work.free_bytes is None else f", {work.free_bytes / 1e9:,.1f} GB free"
+    yield f"{work.cache.path}: {work.n_bytes / 1e6:,.1f} MB to write{free}"
 
 
 def summary_lines(work: Work, summary: Summary, seconds: float) -> Iterator[str]:
     """What a run has done and found."""
-    slots = {slot.number for job in work.jobs for slot in job.slots}
-    done = work.clips["slot"].isin(slots).to_numpy()
+    done = np.isin(work.clips["slot"].to_numpy(), work.jobs.slots)
     hours = work.seconds()[done].sum() / 3600
     if work.jobs:
         speed = f"{done.sum() / seconds:,.1f} clips/s, {hours * 3600 / seconds:,.0f} times real time"
@@ -64,24 +66,26 @@ def summary_lines(work: Work, summary: Summary, seconds: float) -> Iterator[str]
 
 def summarize(work: Work) -> Summary:
     """Gather what the receipts say of the clips that the table names."""
-    clips = dict(zip(work.clips["slot"], work.clips["clip"], strict=True))
-    worst: dict[int, SlotResult] = {}
+    worst = np.zeros(len(work.scan.plan), np.uint8)
+    reasons: dict[int, str] = {}
     for store in work.stores:
-        for receipt in store.receipts.values():
-            for result in receipt.slots:
-                if result.slot in clips and result.status > worst.get(result.slot, result).status - 1:
-                    worst[result.slot] = max(result, worst.get(result.slot, result), key=lambda r: r.status)
-    named = {status: [clips[s] for s in sorted(worst) if worst[s].status == status] for status in Status}
-    failed = {clips[s]: worst[s].reason for s in sorted(worst) if worst[s].status == Status.FAILED}
+        slots, status = store.receipts.column("slot"), store.receipts.column("status")
+        worst[slots] = np.maximum(worst[slots], status)
+        failed = np.flatnonzero(status == Status.FAILED)
+        reasons |= zip(slots[failed].tolist(), store.receipts.texts("reason").take(failed).to_pylist(), strict=True)
+    clips = work.clips[["clip", "slot"]][(worst > Status.OK)[work.clips["slot"]]].sort_values("slot")
+    named = {status: clips["clip"][worst[clips["slot"]] == status].tolist() for status in Status}
+    failed = {clip: reasons[slot] for clip, slot in clips.itertuples(index=False) if slot in reasons}
     return Summary(named[Status.EMPTY], named[Status.TRUNCATED], failed)
 
 
 def equal_digests(work: Work) -> Iterator[str]:
     """Recordings that are there twice: in train and test a leak, under two labels an error of labelling."""
-    plan = with_digests(work.scan.plan, work.stores)
-    clips = work.clips.assign(digest=plan["digest"].to_numpy()[work.clips["slot"]], seconds=work.seconds())
-    clips = clips[(clips["digest"] != "") & (clips["seconds"] > 0)]
-    same = clips[clips["digest"].duplicated(keep=False)].groupby("digest", sort=False)
+    digests = text_array(with_digests(work.scan.plan, work.stores)["digest"])
+    number = digests.dictionary_encode().indices.to_numpy()[work.clips["slot"]]
+    known = pc.not_equal(digests, "").to_numpy(zero_copy_only=False)[work.clips["slot"]] & (work.seconds() > 0)
+    twice = known & (np.bincount(number[known], minlength=len(digests))[number] > 1)
+    same = work.clips[twice].groupby(number[twice], sort=False)
     kinds: dict[str, list[str]] = {}
     for _, group in same:
         kinds.setdefault(_kind_of_equal(group), []).append(" = ".join(group["clip"]))

@@ -4,21 +4,18 @@ Size and modification time decide; where they differ the digest does. A file tha
 that it had, so that an unmounted disk costs nothing.
 """
 
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 
+from cache.ahead import each
 from cache.plan import SCHEMA, n_chunks, pack
 from featurize.dataset import Dataset
-from featurize.decode import Header, digest, read_header
-
-_ABSENT = (-1, -1)
-_READERS = 8  # threads that read headers: they wait for the disk more than for the processor
+from featurize.recordings import ABSENT, UNREADABLE, Recordings
+from featurize.texts import text_array
 
 
 @dataclass
@@ -37,85 +34,97 @@ class Scan:
     missing: list[str] = field(default_factory=list)
 
 
-def scan(dataset: Dataset, plan: pd.DataFrame) -> Scan:
+def scan(dataset: Dataset, plan: pd.DataFrame, recordings: Recordings) -> Scan:
     """Find or make a slot for each clip; new slots go into new groups."""
-    files = dataset.clips["file"].tolist()
-    looks = [_look(dataset.folder / file) for file in files]
-    by_look, by_file = _index(plan)
-    slots = np.array([by_look.get((file, *look), -1) for file, look in zip(files, looks, strict=True)], np.int64)
-    found = Scan(slots, plan.copy())
-    for clip in np.flatnonzero(slots < 0):
-        before = by_file.get(files[clip], [])
-        if looks[clip] == _ABSENT and before:
-            slots[clip] = before[-1]
-        elif before:
-            slots[clip] = _same_content(dataset.folder / files[clip], looks[clip], before, found.plan)
-            found.n_changed += int(slots[clip] < 0)
-    gone = (np.array([look == _ABSENT for look in looks]) & (slots >= 0)).nonzero()[0]
-    found.missing = [dataset.clips["clip"].iloc[clip] for clip in gone if plan["size"].iloc[slots[clip]] >= 0]
+    files = dataset.clips["file"]
+    looks = recordings.look(files)
+    absent = looks[0] == ABSENT
+    slots = _last_slots(plan["file"], files)
+    known = np.flatnonzero(slots >= 0)
+    planned = plan[["size", "mtime_ns"]].to_numpy()[slots[known]].T
+    differs = known[(planned != looks[:, known]).any(axis=0) & ~absent[known]]
+    gone = known[absent[known] & (planned[0] != ABSENT)]
+    found = Scan(slots, plan, missing=dataset.clips["clip"].iloc[gone].tolist())
+    if len(differs):
+        found.plan = plan.copy()
+        slots[differs] = _former_slots(files.iloc[differs], looks[:, differs], found.plan, recordings)
+        found.n_changed = int((slots[differs] < 0).sum())
     new = np.flatnonzero(slots < 0)
     found.n_new = len(new) - found.n_changed
     slots[new] = np.arange(len(plan), len(plan) + len(new))
     if len(new):
-        rows = _new_rows(dataset.folder, [files[clip] for clip in new], [looks[clip] for clip in new])
+        rows = _new_rows(files.iloc[new], looks[:, new], recordings)
         rows["group"] = pack(rows["native_samples"].to_numpy(), rows["native_rate"].to_numpy(), n_chunks(plan))
         found.plan = pd.concat([found.plan, rows[SCHEMA.names]], ignore_index=True)
     return found
 
 
-def _look(path: Path) -> tuple[int, int]:
+def _last_slots(planned: pd.Series, files: pd.Series) -> np.ndarray:
+    """The last slot of each file, -1 where it has none; int64 [files]."""
+    if planned.empty:
+        return np.full(len(files), -1)
+    if planned.equals(files):  # a dataset as it was first planned, each file once: nothing to look up
+        return np.arange(len(files))
+    found = pc.index_in(text_array(files), value_set=text_array(planned.iloc[::-1]))
+    return len(planned) - 1 - found.fill_null(len(planned)).to_numpy().astype(np.int64)
+
+
+def _former_slots(files: pd.Series, looks: np.ndarray, plan: pd.DataFrame, recordings: Recordings) -> list[int]:
+    """For each file that is not as its last slot has it, the slot that holds its content, else -1.
+
+    Notes the new times of files that were only touched in the plan.
+    """
+    of_files = plan["file"][plan["file"].isin(files)]
+    slots = of_files.groupby(of_files).indices
+    known = plan[plan["file"].isin(files) & (plan["digest"] != "")]
+    sizes = set(zip(known["file"], known["size"], strict=True))
+    alike = [file for file, size in zip(files, looks[0].tolist(), strict=True) if (file, size) in sizes]
+    digests = each(partial(_digest, recordings), alike, recordings.folder)
+    digest_of = dict(zip(alike, digests, strict=True))
+    return [
+        _former_slot(file, look, of_files.index[slots[file]], plan, digest_of)
+        for file, look in zip(files, looks.T.tolist(), strict=True)
+    ]
+
+
+def _digest(recordings: Recordings, file: str) -> str | None:
+    """The digest of a file; None where it cannot be read."""
     try:
-        stat = os.stat(path)
-    except OSError:
-        return _ABSENT
-    return stat.st_size, stat.st_mtime_ns
-
-
-def _index(plan: pd.DataFrame) -> tuple[dict, dict[str, list[int]]]:
-    """Slots by (file, size, time), the latest winning, and by file in their order."""
-    by_look, by_file = {}, {}
-    columns = (plan[name].tolist() for name in ("file", "size", "mtime_ns"))
-    for slot, (file, size, mtime_ns) in enumerate(zip(*columns, strict=True)):
-        by_look[file, size, mtime_ns] = slot
-        by_file.setdefault(file, []).append(slot)
-    return by_look, by_file
-
-
-def _same_content(path: Path, look: tuple[int, int], before: Sequence[int], plan: pd.DataFrame) -> int:
-    """The slot among those a file had before that holds its content as it is now, else -1; notes its new time."""
-    candidates = [slot for slot in before if plan.at[slot, "size"] == look[0] and plan.at[slot, "digest"]]
-    if candidates:
-        try:
-            found = digest(path)
-        except OSError:
-            return before[-1]
-        for slot in reversed(candidates):
-            if plan.at[slot, "digest"] == found:
-                plan.at[slot, "mtime_ns"] = look[1]
-                return slot
-    return -1
-
-
-def _header(path: Path) -> Header | None:
-    try:
-        return read_header(path)
+        return recordings.digest(file)
     except OSError:
         return None
 
 
-def _new_rows(folder: Path, files: list[str], looks: list[tuple[int, int]]) -> pd.DataFrame:
-    with ThreadPoolExecutor(_READERS) as pool:
-        headers = list(pool.map(_header, [folder / file for file in files]))
-    # A file that could not be read is planned as one that was not there: once it can be, it is another slot's.
-    looks = [_ABSENT if header is None else look for header, look in zip(headers, looks, strict=True)]
-    headers = [header or Header(0, 0) for header in headers]
+def _former_slot(
+    file: str, look: list[int], slots: pd.Index, plan: pd.DataFrame, digest_of: dict[str, str | None]
+) -> int:
+    before = plan.loc[slots[::-1], ["size", "mtime_ns", "digest"]]  # latest first
+    for slot in before.index[(before["size"] == look[0]) & (before["mtime_ns"] == look[1])]:
+        return slot
+    candidates = before.index[(before["size"] == look[0]) & (before["digest"] != "")]
+    if len(candidates):
+        if digest_of[file] is None:
+            return before.index[0]
+        for slot in candidates[before["digest"][candidates] == digest_of[file]]:
+            plan.at[slot, "mtime_ns"] = look[1]
+            return slot
+    return -1
+
+
+def _new_rows(files: pd.Series, looks: np.ndarray, recordings: Recordings) -> pd.DataFrame:
+    """A row of the plan for each file, but for its group.
+
+    A file that could not be read is planned as one that was not there: once it can be, it is another slot's.
+    """
+    rates, samples = recordings.headers(files)
+    sizes, times = np.where(rates == UNREADABLE, ABSENT, looks)
     return pd.DataFrame(
         {
-            "file": files,
-            "size": np.array([size for size, _ in looks], np.int64),
-            "mtime_ns": np.array([mtime_ns for _, mtime_ns in looks], np.int64),
+            "file": files.reset_index(drop=True),
+            "size": sizes,
+            "mtime_ns": times,
             "digest": "",
-            "native_rate": np.array([header.native_rate for header in headers], np.int64),
-            "native_samples": np.array([header.native_samples for header in headers], np.int64),
+            "native_rate": np.maximum(rates, 0),
+            "native_samples": samples,
         }
     )

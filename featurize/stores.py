@@ -6,29 +6,34 @@ from pathlib import Path
 
 import pandas as pd
 
-from cache.errors import CacheError, DamagedError
-from cache.fold import bring_up_to_date, read_receipts, store_files
+from cache.errors import DamagedError
+from cache.fold import begun_with, bring_up_to_date, read_receipts, store_files
 from cache.folder import Cache
-from cache.receipts import Receipt, receipts_folder
+from cache.receipts import receipts_folder
+from cache.results import Results
 from cache.specification import Specification
-from cache.store import read_attributes, read_specification
+from cache.store import known_specification, read_specification
 from featurize.page import computed_by
 
 
-@dataclass
+@dataclass(eq=False)
 class StoreWork:
     """A store to bring up to date: asked for or not, its receipts so far, the versions it was begun with."""
 
     path: Path
     specification: Specification
     asked: bool
-    receipts: dict[int, Receipt]
+    receipts: Results
     versions: dict[str, str]
 
-    def fold(self, plan: pd.DataFrame) -> None:
-        """Read the receipts again and write what they change in the store's metadata and arrays by slot."""
+    def read_again(self) -> None:
+        """Read the receipts as the jobs have left them."""
         self.receipts = read_receipts(self.path)
-        bring_up_to_date(self.path, store_files(plan, self.specification, self.receipts, self.versions))
+        self.versions = begun_with(self.receipts) or self.versions
+
+    def fold(self, plan: pd.DataFrame, durable: bool = False) -> None:
+        """Write what the receipts change in the store's other files; durable: as in `write_atomic`."""
+        bring_up_to_date(self.path, store_files(plan, self.specification, self.receipts, self.versions), durable)
 
 
 def stores_to_update(cache: Cache, specifications: Sequence[Specification]) -> list[StoreWork]:
@@ -39,7 +44,7 @@ def stores_to_update(cache: Cache, specifications: Sequence[Specification]) -> l
     Raises:
         CacheError: an asked store is foreign, newer, or not what its name says.
     """
-    there = {path: _readable(path) for path in cache.store_paths()}
+    there = {path: known_specification(path) for path in cache.store_paths()}
     asked: dict[Path, Specification] = {}
     for specification in specifications:
         own = cache.path / specification.name
@@ -52,13 +57,6 @@ def stores_to_update(cache: Cache, specifications: Sequence[Specification]) -> l
     return [_work(path, specification, path in asked) for path, specification in (asked | others).items()]
 
 
-def _readable(path: Path) -> Specification | None:
-    try:
-        return read_specification(path)
-    except CacheError:
-        return None
-
-
 def _check_mendable(path: Path) -> None:
     """A store of ours whose metadata is missing or damaged is mended: its name says what it was."""
     try:
@@ -69,8 +67,5 @@ def _check_mendable(path: Path) -> None:
 
 
 def _work(path: Path, specification: Specification, asked: bool) -> StoreWork:
-    try:
-        versions = read_attributes(path)["versions"]
-    except (CacheError, KeyError):
-        versions = computed_by()
-    return StoreWork(path, specification, asked, read_receipts(path), versions)
+    receipts = read_receipts(path)
+    return StoreWork(path, specification, asked, receipts, begun_with(receipts) or computed_by())

@@ -42,7 +42,7 @@ def test_a_new_table_takes_the_place_of_the_old_one(tmp_path):
     write_clips(tmp_path, CLIPS)
     write_clips(tmp_path, CLIPS.head(1).drop(columns="license"))
     assert list(read_clips(tmp_path)) == [*FIRST_COLUMNS, "slot"] and len(read_clips(tmp_path)) == 1
-    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [FILE_NAME, "copies"]
 
 
 def test_other_tools_open_the_file(tmp_path):
@@ -55,7 +55,7 @@ def test_a_damaged_table_is_refused(tmp_path):
     data = bytearray((tmp_path / FILE_NAME).read_bytes())
     data[30] ^= 4
     (tmp_path / FILE_NAME).write_bytes(data)
-    with pytest.raises(CacheError, match=r"clips\.parquet: damaged, .*; remove it and run featurize again"):
+    with pytest.raises(CacheError, match=r"clips\.parquet: damaged, .*; run featurize to mend it"):
         read_clips(tmp_path)
 
 

@@ -5,6 +5,7 @@ from cache.errors import CacheError
 from cache.fold import bring_up_to_date, fold, read_receipts, store_files
 from cache.plan import slot_starts
 from cache.receipts import Receipt, SlotResult, Status, read_receipt, receipt_path, withdraw, write_receipt
+from cache.results import Results
 from cache.specification import MfccSpecification, RawSpecification
 from cache.store import Store
 
@@ -20,7 +21,7 @@ def _results(slots, status=Status.OK) -> tuple[SlotResult, ...]:
 def test_receipts_become_arrays_by_slot(make_plan):
     plan = make_plan([3, 4, 300, 5])
     receipts = [Receipt(3, ("",), _results([3], Status.TRUNCATED), {}), Receipt(0, ("",), _results([0, 1]), {})]
-    slots = fold(plan, RAW, receipts)
+    slots = fold(plan, RAW, Results.of(receipts))
     assert slots.start.tolist() == slot_starts(plan, RAW).tolist()
     assert slots.length.tolist() == [10, 11, 0, 13]
     assert slots.status.tolist() == [Status.OK, Status.OK, Status.PENDING, Status.TRUNCATED]
@@ -30,7 +31,7 @@ def test_receipts_become_arrays_by_slot(make_plan):
 
 
 def test_nothing_folds_into_nothing(make_plan):
-    slots = fold(make_plan([]), MFCC, [])
+    slots = fold(make_plan([]), MFCC, Results.of([]))
     assert [len(slots.start), len(slots.length), len(slots.status), len(slots.value)] == [0, 0, 0, 0]
 
 
@@ -101,10 +102,10 @@ def test_a_withdrawn_receipt_makes_its_slots_pending(make_cache):
 def test_a_newer_receipt_is_not_taken_for_none(make_cache, monkeypatch):
     made = make_cache()
     receipt = read_receipt(made.path / RAW.name, 1)
-    monkeypatch.setattr("cache.receipts.VERSION", 2)
+    monkeypatch.setattr("cache.receipts.VERSION", 3)
     write_receipt(made.path / RAW.name, receipt)
     monkeypatch.undo()
-    with pytest.raises(CacheError, match=r"000001\.json: format version must be at most 1, got 2"):
+    with pytest.raises(CacheError, match=r"000001\.json: format version must be at most 2, got 3"):
         read_receipts(made.path / RAW.name)
 
 

@@ -49,3 +49,22 @@ def test_other_library_versions_are_said(data, tmp_path, featurize, monkeypatch)
     monkeypatch.setattr("featurize.report.computed_by", lambda: {"soxr": "99.0"})
     lines = list(plan_lines(work_out(read_dataset(data), Cache(tmp_path / "cache"), [RAW], force=True)))
     assert any("begun with other library versions (soxr " in line and "--force computes" in line for line in lines)
+
+
+def test_equal_recordings_are_found_in_a_cache_that_has_grown(data, tmp_path, featurize):
+    """Of the clips of the first run one in train and test, of those of the second one with a clip of the first."""
+    train, test = data / "audio_train", data / "audio_test"
+    (test / "t.wav").write_bytes((train / "03.wav").read_bytes())
+    (train / "11.wav").write_bytes((train / "02.wav").read_bytes())
+    featurize(data, tmp_path / "cache", [RAW], limit=4)
+    work = featurize(data, tmp_path / "cache", [RAW])
+    lines = list(summary_lines(work, summarize(work), 1.0))
+    assert "equal recordings in train and test (a leak): 03.wav = t.wav" in lines
+    assert "equal recordings listed more than once: 02.wav = 11.wav" in lines
+
+
+def test_a_failure_in_any_store_is_the_clips(data, tmp_path, featurize):
+    featurize(data, tmp_path / "cache", [RAW])
+    (data / "audio_train" / "05.wav").rename(tmp_path / "away.wav")
+    work = featurize(data, tmp_path / "cache", [RAW, RawSpecification(200)])
+    assert summarize(work).failed == {"05.wav": "No such file or directory"}

@@ -46,5 +46,6 @@ def test_an_asked_store_of_another_specification_is_refused_by_name(cache):
 
 
 def test_a_store_not_asked_for_and_not_ours_is_left_alone(cache):
-    (cache.path / "raw-100.zarr" / "zarr.json").write_text('{"attributes": {}}')
+    for key in ("zarr.json", "features/zarr.json"):
+        (cache.path / "raw-100.zarr" / key).write_text('{"attributes": {}}')
     assert names(stores_to_update(cache, [MFCC])) == [("mfcc-4-2000.zarr", True)]
