@@ -2,16 +2,23 @@
 
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from cache.clips import FILE_NAME, read_clips
+from cache.compaction.switch import is_switching
 from cache.errors import CacheError
+from cache.packing.package import is_package
+from cache.places import place
 from cache.plan import read_plan
 from cache.receipts import Status, done_groups
 from cache.specification import Specification
 from cache.store import Store
+
+if TYPE_CHECKING:
+    from cache.places import Place
 
 _FLAGS = {
     "sample_rate": {"raw": "--sr", "mfcc": "--mfcc-sr", "logmel": "--mfcc-sr"},
@@ -23,8 +30,17 @@ _FLAGS = {
 class Cache:
     """A dataset's cache, read. `clips` is its clip table, `plan` its plan; both are read when first asked for."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: "Place"):
+        """Name the folder of a cache; it need not be there yet.
+
+        Raises:
+            CacheError: it is packed, or a compaction of it broke off.
+        """
         self.path = path
+        if is_package(path):
+            raise CacheError(f"{path}: must be a cache, got a packed one; unpack it with `python -m cache unpack`")
+        if is_switching(path):
+            raise CacheError(f"{path}: a compaction broke off; finish it with `python -m cache compact`")
 
     @cached_property
     def clips(self) -> pd.DataFrame:
@@ -96,13 +112,13 @@ class Cache:
         return f"{self.path}: must hold {asked}, got {there}; run python -m featurize {flags}".rstrip()
 
 
-def open_cache(path: str | Path) -> Cache:
-    """Open the cache in a folder for reading.
+def open_cache(path: "str | Place") -> Cache:
+    """Open the cache in a folder, or at s3://BUCKET/PREFIX, for reading.
 
     Raises:
         CacheError: there is no cache, or its clip table is foreign, newer or damaged.
     """
-    cache = Cache(Path(path))
+    cache = Cache(place(path))
     if not (cache.path / FILE_NAME).is_file():
         raise CacheError(f"{cache.path}: no cache here; run `python -m featurize` first")
     _ = cache.clips

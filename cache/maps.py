@@ -14,6 +14,7 @@ from threading import Lock
 import numpy as np
 
 from cache.errors import CacheError
+from cache.places import require_disk
 
 
 def map_limit() -> int:
@@ -36,7 +37,7 @@ class ChunkMaps:
         """The chunk's array, read-only, of the shape given.
 
         Raises:
-            CacheError: the chunk's file is missing or of another size.
+            CacheError: the chunk's file is missing, of another size, or in a bucket.
         """
         with self._lock:
             if chunk in self._maps:
@@ -48,6 +49,7 @@ class ChunkMaps:
 
     def _open(self, chunk: int) -> np.ndarray:
         path, expected = self._path(chunk), self._dtype.itemsize * int(np.prod(self._shape))
+        require_disk(path, "be mapped")
         try:
             with open(path, "rb") as file:
                 found = file.seek(0, 2)

@@ -2,20 +2,24 @@
 
 One small JSON file for each group and store, in `NAME.receipts/` beside `NAME.zarr/`, written after the group's
 chunks by an atomic rename. It holds the chunks' checksums, what became of each slot, the versions of the
-libraries that computed it, and a checksum of itself.
+libraries that computed it, and last of all the checksum of the file up to there, so that any other byte shows.
 """
 
-import json
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import xxhash
 
 from cache.errors import CacheError, DamagedError
 from cache.files import write_atomic
+from cache.signed import signed, unsigned
 
-VERSION = 1
+if TYPE_CHECKING:
+    from cache.places import Place
+
+VERSION = 2
 
 
 class Status(IntEnum):
@@ -69,11 +73,10 @@ def receipt_path(store: Path, group: int) -> Path:
     return receipts_folder(store) / f"{group:06d}.json"
 
 
-def write_receipt(store: Path, receipt: Receipt) -> None:
-    """Write a receipt; from here on the group's chunks are done."""
+def write_receipt(store: Path, receipt: Receipt, durable: bool = False) -> None:
+    """Write a receipt; from here on the group's chunks are done. durable: as in `write_atomic`."""
     body = {"earmark": "receipt", "version": VERSION, **asdict(receipt)}
-    text = json.dumps({**body, "checksum": checksum(_canonical(body))}, indent=1)
-    write_atomic(receipt_path(store, receipt.group), text.encode())
+    write_atomic(receipt_path(store, receipt.group), signed(body), durable)
 
 
 def read_receipt(store: Path, group: int) -> Receipt:
@@ -82,21 +85,37 @@ def read_receipt(store: Path, group: int) -> Receipt:
     Raises:
         CacheError: damaged or newer. FileNotFoundError: the group is not done.
     """
+    body = read_body(store, group)
+    slots = tuple(SlotResult(**{**slot, "status": Status(slot["status"])}) for slot in body["slots"])
+    return Receipt(group, tuple(body["checksums"]), slots, body["versions"])
+
+
+def read_body(store: Path, group: int) -> dict:
+    """Read a receipt as plain values: the fields of `Receipt`, its slots as dicts of those of `SlotResult`.
+
+    Raises:
+        CacheError: damaged or newer. FileNotFoundError: the group is not done.
+    """
     path = receipt_path(store, group)
-    data = path.read_bytes()
+    return body_of(path.read_bytes(), path)
+
+
+def body_of(data: bytes, path: "Place") -> dict:
+    """The plain values that the bytes of the receipt at path hold.
+
+    Raises:
+        CacheError: damaged or newer.
+    """
     try:
-        body = json.loads(data)
-        if body.pop("checksum") != checksum(_canonical(body)):
-            raise ValueError("its checksum does not match")
+        body = unsigned(data)
         if body["version"] > VERSION:
             version = body["version"]
             raise CacheError(
                 f"{path}: format version must be at most {VERSION}, got {version}; update earmark to read it"
             )
-        if body["group"] != group:
+        if f"{body['group']:06d}" != path.stem:
             raise ValueError(f"it is that of group {body['group']}")
-        slots = tuple(SlotResult(**{**slot, "status": Status(slot["status"])}) for slot in body["slots"])
-        return Receipt(body["group"], tuple(body["checksums"]), slots, body["versions"])
+        return body
     except CacheError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -105,14 +124,10 @@ def read_receipt(store: Path, group: int) -> Receipt:
 
 def done_groups(store: Path) -> set[int]:
     """The groups that have a receipt."""
-    folder = receipts_folder(store)
-    return {int(path.stem) for path in folder.glob("*.json") if path.stem.isdecimal()}
+    stems = (path.stem for path in receipts_folder(store).glob("*.json"))
+    return {int(stem) for stem in stems if stem.isdecimal() and stem == f"{int(stem):06d}"}
 
 
 def withdraw(store: Path, group: int) -> None:
     """Take a receipt back: the group's chunks count as not done."""
     receipt_path(store, group).unlink(missing_ok=True)
-
-
-def _canonical(body: dict) -> bytes:
-    return json.dumps(body, sort_keys=True).encode()

@@ -32,6 +32,16 @@ class _Specification:
 
     kind: ClassVar[str]
 
+    @property
+    def item_bytes(self) -> int:
+        """Bytes of one sample or frame."""
+        return int(np.prod(self.item_shape)) * np.dtype(self.dtype).itemsize
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Bytes of a feature chunk's file."""
+        return self.chunk_length * self.item_bytes
+
     def to_dict(self) -> dict:
         """The specification as plain values, `kind` included."""
         return {"kind": self.kind, **dataclasses.asdict(self)}
@@ -55,6 +65,7 @@ class RawSpecification(_Specification):
     dtype: str = "int16"
     channels: str = "mean"
     resampler: str = "soxr_hq"
+    trim_db: float | None = None
 
     kind: ClassVar[str] = "raw"
     slot_value: ClassVar[str] = "scale"
@@ -114,6 +125,7 @@ class MfccSpecification(_Frames, _Specification):
     dct: str = "ortho"
     channels: str = "mean"
     resampler: str = "soxr_hq"
+    trim_db: float | None = None
 
     kind: ClassVar[str] = "mfcc"
     dtype: ClassVar[str] = "float32"
@@ -156,6 +168,7 @@ class LogmelSpecification(_Frames, _Specification):
     mel: str = "slaney"
     channels: str = "mean"
     resampler: str = "soxr_hq"
+    trim_db: float | None = None
 
     kind: ClassVar[str] = "logmel"
     dtype: ClassVar[str] = "float32"

@@ -1,17 +1,28 @@
 """A store, read: one kind of feature for every clip, straight from the memory-mapped chunk files."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
+from zarr.core.buffer import default_buffer_prototype
+from zarr.storage import MemoryStore
 
+from cache.ahead import each
 from cache.errors import CacheError, DamagedError
 from cache.maps import ChunkMaps
+from cache.places import on_disk
 from cache.specification import Specification, from_dict
 from cache.zarr_files import feature_chunk_key
 
+if TYPE_CHECKING:
+    from cache.bucket.objects import ObjectPath
+    from cache.places import Place
+
 FORMAT = "earmark-store"
+PACKED_FORMAT = "earmark-packed-store"  # compressed for travelling, see `cache.packing.pack`
 VERSION = 1
 _ATTRIBUTES = {"specification", "versions", "receipts"}
 
@@ -24,8 +35,8 @@ class Store:
     silence in its first coefficient and 0 in the others.
     """
 
-    def __init__(self, path: Path):
-        """Open a store's metadata and arrays by slot; features are mapped when read.
+    def __init__(self, path: "Place"):
+        """Open a store's metadata and arrays by slot; features are mapped when read, so not those in a bucket.
 
         Raises:
             CacheError: no store, a foreign one, a newer one, or one whose specification is not its name's.
@@ -33,16 +44,18 @@ class Store:
         self.path, self.name = path, path.name
         self.attributes = read_attributes(path)
         self.specification = read_specification(path)
-        names = ("start", "length", "status", self.specification.slot_value)
+        names = array_names(self.specification)
+        opened = path if on_disk(path) else _metadata_in_memory(path, self.specification)
         try:
-            root = zarr.open_group(path, mode="r", zarr_format=3)
+            root = zarr.open_group(opened, mode="r", zarr_format=3)
             for name in names:
                 setattr(self, name, _whole(root[name], like=root["start"]))
             self.n_chunks = root["features"].shape[0] // self.specification.chunk_length
         except Exception as error:  # Zarr raises whatever damaged metadata lead it to
             raise DamagedError(f"{path}: damaged, cannot read its arrays; run featurize to mend it") from error
         shape = (self.specification.chunk_length, *self.specification.item_shape)
-        self._maps = ChunkMaps(self.chunk_path, shape, self.specification.dtype)
+        self._folder = path.stat().st_ino if on_disk(path) else None
+        self._maps = ChunkMaps(self._chunk_to_map, shape, self.specification.dtype)
 
     start: np.ndarray
     length: np.ndarray
@@ -65,6 +78,14 @@ class Store:
         """A feature chunk's file."""
         return self.path / feature_chunk_key(self.specification, chunk)
 
+    def _chunk_to_map(self, chunk: int) -> Path:
+        """A chunk's file, unless a compaction has meanwhile put another folder, of another order, in our place."""
+        if self._folder is not None and (not self.path.exists() or self.path.stat().st_ino != self._folder):
+            raise CacheError(
+                f"{self.path}: must stay while it is read, got it replaced by a compaction; start again"
+            )
+        return self.chunk_path(chunk)
+
     def read(self, start: int, stop: int) -> np.ndarray:
         """Elements [start, stop) along time, read-only: a view of the map, or a copy across two or more files.
 
@@ -81,6 +102,33 @@ class Store:
         return np.concatenate([parts[0][start - first * length :], *parts[1:-1], parts[-1][: stop - last * length]])
 
 
+def array_names(specification: Specification) -> tuple[str, ...]:
+    """The names of a store's arrays by slot."""
+    return ("start", "length", "status", specification.slot_value)
+
+
+def bucket_files(path: "ObjectPath", specification: Specification) -> dict[str, bytes]:
+    """All files of a store in a bucket but its features, by key; the root's metadata last."""
+    folders = [(path / name).objects() for name in array_names(specification)]
+    files = [file for folder in folders for file, _ in folder]
+    files += [path / "features" / "zarr.json", path / "zarr.json"]
+    read = each(_bytes_if_there, files, path)
+    skipped = len(path.key) + 1
+    return {file.key[skipped:]: data for file, data in zip(files, read, strict=True) if data is not None}
+
+
+def _metadata_in_memory(path: "ObjectPath", specification: Specification) -> MemoryStore:
+    from_bytes = default_buffer_prototype().buffer.from_bytes
+    return MemoryStore({key: from_bytes(data) for key, data in bucket_files(path, specification).items()})
+
+
+def _bytes_if_there(path: "ObjectPath") -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
 def _whole(array: zarr.Array, like: zarr.Array) -> np.ndarray:
     """An array's values; a chunk that is not there is refused, where Zarr would take it for zeros."""
     if array.nchunks_initialized < array.nchunks or array.shape != like.shape:
@@ -94,6 +142,48 @@ def read_attributes(path: Path) -> dict:
     Raises:
         CacheError: no store, a foreign one or a newer one.
     """
+    return _or_damaged(path, _root_attributes)
+
+
+def read_specification(path: Path) -> Specification:
+    """A store's specification, its format, version and name checked.
+
+    Raises:
+        CacheError: no store, a foreign one, a newer one, or one whose specification is not its name's.
+    """
+    return _or_damaged(path, _root_specification)
+
+
+def known_specification(path: Path) -> Specification | None:
+    """What a store's metadata prove it to hold, one of the two copies sufficing; None where neither does.
+
+    The attributes of root and features both say it, and the store's name has its numbers or its hash.
+    """
+    for key in ("zarr.json", "features/zarr.json"):
+        try:
+            attributes = json.loads((path / key).read_bytes())["attributes"]
+            ours = (attributes["format"], attributes["format_version"]) == (FORMAT, VERSION)
+            specification = from_dict(attributes["specification"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+        if ours and specification.name == path.name:
+            return specification
+    return None
+
+
+def _or_damaged(path: Path, read: Callable[[Path], Any]) -> Any:
+    """What read makes of the root's metadata; where it refuses what the other copy proves to be ours, damage."""
+    try:
+        return read(path)
+    except DamagedError:
+        raise
+    except CacheError as error:
+        if known_specification(path) is None:
+            raise
+        raise DamagedError(f"{path}/zarr.json: damaged metadata; run featurize to mend it") from error
+
+
+def _root_attributes(path: Path) -> dict:
     try:
         attributes = json.loads((path / "zarr.json").read_bytes())["attributes"]
         ours = attributes.get("format") == FORMAT
@@ -103,6 +193,10 @@ def read_attributes(path: Path) -> dict:
         raise CacheError(f"{path}: no store here; `python -m cache ls` lists those there are") from error
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise DamagedError(f"{path}/zarr.json: damaged or foreign metadata; run featurize to mend it") from error
+    if attributes.get("format") == PACKED_FORMAT:
+        raise CacheError(
+            f"{path}: must be a mapped store, got a packed one; run `python -m cache unpack` on its folder"
+        )
     if not ours:
         raise CacheError(f"{path}: must be a store of earmark, got a foreign one; move it away")
     version = attributes.get("format_version")
@@ -116,13 +210,8 @@ def read_attributes(path: Path) -> dict:
     return attributes
 
 
-def read_specification(path: Path) -> Specification:
-    """A store's specification, its format, version and name checked.
-
-    Raises:
-        CacheError: no store, a foreign one, a newer one, or one whose specification is not its name's.
-    """
-    attributes = read_attributes(path)
+def _root_specification(path: Path) -> Specification:
+    attributes = _root_attributes(path)
     try:
         specification = from_dict(attributes["specification"])
     except (KeyError, TypeError, ValueError) as error:

@@ -1,5 +1,6 @@
 """Fixtures of the cache's tests: small caches, made with the cache's own functions and seeded numbers."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cache.__main__ import main
 from cache.clips import write_clips
 from cache.files import write_atomic
 from cache.fold import bring_up_to_date, read_receipts, store_files
@@ -66,6 +68,28 @@ def recorded(tmp_path, write_dataset, noise) -> Path:
     """A dataset of six recordings of 100 s: three groups, 0 and 1, 2 and 3, 4 and 5."""
     clips = {f"clip {i}.wav": noise(100, NATIVE_RATE, seed=i) for i in range(6)}
     return write_dataset(tmp_path / "data", clips)
+
+
+@pytest.fixture(name="run")
+def run_command(monkeypatch, capsys, tmp_path):
+    """A function that runs `python -m cache` in this process, in tmp_path: exit code, stdout, stderr."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["cache", *map(str, arguments)])
+        try:
+            code = main()
+        except SystemExit as stopped:
+            code = stopped.code
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def made(make_cache):
+    """A cache at the place where the commands look: work/cache."""
+    return make_cache("work/cache")
 
 
 def _make_plan(seconds: Sequence[float], native_rate: int = NATIVE_RATE) -> pd.DataFrame:

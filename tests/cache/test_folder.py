@@ -206,10 +206,11 @@ def test_a_store_under_the_name_of_another_is_refused(make_cache):
 
 def test_a_store_whose_specification_differs_from_its_name_is_refused(make_cache):
     made = make_cache()
-    path = made.path / MFCC.name / "zarr.json"
-    metadata = json.loads(path.read_text())
-    metadata["attributes"]["specification"]["hop_length"] = 256
-    path.write_text(json.dumps(metadata))
+    for key in ("zarr.json", "features/zarr.json"):
+        path = made.path / MFCC.name / key
+        metadata = json.loads(path.read_text())
+        metadata["attributes"]["specification"]["hop_length"] = 256
+        path.write_text(json.dumps(metadata))
     with pytest.raises(
         CacheError, match=r"mfcc-4-2000\.zarr: specification must be the one its name says, got .* move"
     ):

@@ -15,7 +15,7 @@ import soxr
 
 from cache import Status, open_cache
 from cache.files import write_atomic
-from cache.verify import verify_store
+from cache.verification.stores import verify_store
 from featurize.dataset import read_dataset
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -201,7 +201,7 @@ def test_what_is_not_resampled_has_the_same_bytes_everywhere(again):
 def test_featurizing_into_the_golden_store_has_nothing_to_do(tmp_path, recordings, featurize):
     folder = shutil.copytree(GOLDEN / "cache", tmp_path / "cache")
     work = featurize(recordings, folder, MAKE.SPECIFICATIONS)
-    assert work.jobs == [] and (work.scan.n_new, work.scan.n_changed) == (0, 0)
+    assert not work.jobs and (work.scan.n_new, work.scan.n_changed) == (0, 0)
     for name in _names(GOLDEN / "cache"):
         if not name.endswith(".parquet"):
             assert (folder / name).read_bytes() == (GOLDEN / "cache" / name).read_bytes(), name

@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 import xxhash
@@ -122,17 +120,28 @@ def test_a_receipt_under_the_number_of_another_is_refused(store):
 
 
 def test_a_newer_version_is_refused_as_such(store, monkeypatch):
-    monkeypatch.setattr("cache.receipts.VERSION", 2)
+    monkeypatch.setattr("cache.receipts.VERSION", 3)
     write_receipt(store, RECEIPT)
     monkeypatch.undo()
     with pytest.raises(
-        CacheError, match=r"000007\.json: format version must be at most 1, got 2; update earmark"
+        CacheError, match=r"000007\.json: format version must be at most 2, got 3; update earmark"
     ) as e:
         read_receipt(store, 7)
     assert not isinstance(e.value, DamagedError)
 
 
-def test_the_checksum_is_of_the_receipt_without_it(store):
-    body = json.loads(receipt_path(store, 7).read_text())
-    found = body.pop("checksum")
-    assert found == checksum(json.dumps(body, sort_keys=True).encode())
+def test_any_flipped_bit_is_refused(store):
+    path = receipt_path(store, 7)
+    data = bytearray(path.read_bytes())
+    for bit in range(8 * len(data)):
+        data[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(data)
+        with pytest.raises(DamagedError, match="its checksum does not match"):
+            read_receipt(store, 7)
+        data[bit // 8] ^= 1 << bit % 8
+
+
+def test_only_receipts_names_count_as_done(store):
+    for name in ("7.json", "0000007.json", "00000x.json", "notes.json"):
+        (receipt_path(store, 7).parent / name).write_text("{}")
+    assert done_groups(store) == {7}

@@ -13,7 +13,7 @@ from cache.fold import bring_up_to_date, store_files
 from cache.plan import slot_starts
 from cache.receipts import Status
 from cache.specification import MfccSpecification, RawSpecification
-from cache.store import Store, read_attributes
+from cache.store import Store, known_specification, read_attributes
 
 RAW = RawSpecification(100)
 FLOAT = RawSpecification(100, "float32")
@@ -190,10 +190,41 @@ def test_a_foreign_store_is_refused(tmp_path):
         Store(tmp_path / "raw-1.zarr")
 
 
-def _edit(store, **attributes) -> None:
-    metadata = json.loads((store / "zarr.json").read_text())
-    metadata["attributes"].update(attributes)
-    (store / "zarr.json").write_text(json.dumps(metadata))
+def _edit(store, keys=("zarr.json", "features/zarr.json"), **attributes) -> None:
+    for key in keys:
+        metadata = json.loads((store / key).read_text())
+        metadata["attributes"].update(attributes)
+        (store / key).write_text(json.dumps(metadata))
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"format": "earmark-stone"},
+        {"format_version": 3},
+        {"specification": RawSpecification(101).to_dict()},
+        {"specification": {"kind": "rav"}},
+        {"specification": None},
+    ],
+    ids=str,
+)
+def test_what_the_root_alone_claims_is_damage(made, attributes):
+    _edit(made.path / RAW.name, ["zarr.json"], **attributes)
+    with pytest.raises(DamagedError, match=r"raw-100\.zarr/zarr\.json: damaged metadata; run featurize to mend it"):
+        Store(made.path / RAW.name)
+    assert known_specification(made.path / RAW.name) == RAW
+
+
+@pytest.mark.parametrize("key", ["zarr.json", "features/zarr.json"])
+def test_a_specification_is_known_from_either_place(made, key):
+    (made.path / RAW.name / key).unlink()
+    assert known_specification(made.path / RAW.name) == RAW
+
+
+def test_a_specification_is_not_known_where_the_name_does_not_prove_it(made):
+    (made.path / RAW.name).rename(made.path / "raw-101.zarr")
+    assert known_specification(made.path / "raw-101.zarr") is None
+    assert known_specification(made.path / "raw-102.zarr") is None
 
 
 @pytest.mark.parametrize("version", [2, 0, None, "1"])
@@ -257,3 +288,35 @@ def test_a_store_may_have_no_slots(tmp_path, make_plan):
     bring_up_to_date(tmp_path / RAW.name, store_files(make_plan([]), RAW, {}, {}))
     store = Store(tmp_path / RAW.name)
     assert store.n_chunks == 0 and len(store.start) == 0
+
+
+def test_a_store_in_a_bucket_is_read_but_for_its_features(make_cache, bucket, upload):
+    made = make_cache()
+    upload(made.path, bucket)
+    for specification in (RAW, MFCC):
+        found, original = Store(bucket / specification.name), Store(made.path / specification.name)
+        assert found.attributes == original.attributes and found.n_chunks == original.n_chunks
+        for name in ("start", "length", "status", specification.slot_value):
+            assert np.array_equal(getattr(found, name), getattr(original, name))
+        with pytest.raises(
+            CacheError, match=r"^s3://.*/features/c/0.*: must be on a disk to be mapped, got a place in"
+        ):
+            found.read(0, 10)
+
+
+@pytest.mark.parametrize("key", ["scale/c/0", "start/zarr.json", "features/zarr.json"])
+def test_a_store_in_a_bucket_that_lacks_a_file_is_damaged(make_cache, bucket, upload, key):
+    upload(make_cache().path, bucket)
+    (bucket / RAW.name / key).unlink()
+    with pytest.raises(
+        DamagedError, match=r"raw-100\.zarr: damaged, cannot read its arrays; run featurize to mend it"
+    ):
+        Store(bucket / RAW.name)
+
+
+def test_zarr_opens_a_store_in_a_bucket(make_cache, bucket, upload, s3_server):
+    made = make_cache()
+    upload(made.path, bucket)
+    options = {"endpoint_url": s3_server, "key": "test", "secret": "test"}
+    root = zarr.open_group(f"{bucket}/{RAW.name}", mode="r", storage_options=options)
+    assert np.array_equal(root["features"][:], made.features[RAW.name])

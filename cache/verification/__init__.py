@@ -1,0 +1,1 @@
+"""`python -m cache verify`: every byte of a cache against what it should be."""
