@@ -12,8 +12,9 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 import tyro
 
 from cache.errors import CacheError
+from cache.places import require_disk
 from featurize.dataset import DatasetError, read_dataset
-from featurize.engine import WorkerKilledError
+from featurize.engine import ClusterError, ClusterLostError, WorkerKilledError
 from featurize.job import StoppedError
 from featurize.progress import FeaturizeProgress
 from featurize.report import plan_lines, summarize, summary_lines
@@ -25,9 +26,9 @@ _STOPPED = 130
 _GO_ON = "what is done is kept: run the same command again to go on"
 
 
-def main() -> int:
-    """Parse, run, and turn errors into one line and an exit code."""
-    settings = tyro.cli(Settings, prog="python -m featurize", config=(tyro.conf.FlagCreatePairsOff,))
+def main(settings: Settings | None = None) -> int:
+    """Parse unless that is done, run, and turn errors into one line and an exit code."""
+    settings = settings or _parse()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -38,8 +39,10 @@ def main() -> int:
         _say(str(error))
     except OSError as error:
         _say(f"{error.filename or settings.cache_path}: {error.strerror or error}; {_GO_ON}")
-    except WorkerKilledError as error:
+    except (ClusterLostError, WorkerKilledError) as error:
         _say(f"{error}; {_GO_ON}")
+    except ClusterError as error:
+        _say(str(error))
     except KeyboardInterrupt:
         warnings.simplefilter("ignore")  # of what the interrupt leaves behind in other libraries
         logging.disable()
@@ -48,12 +51,17 @@ def main() -> int:
     return 2
 
 
+def _parse() -> Settings:
+    return tyro.cli(Settings, prog="python -m featurize", config=(tyro.conf.FlagCreatePairsOff,))
+
+
 def _featurize(settings: Settings) -> int:
     if settings.demo:
         from featurize.demo import write_demo  # imported here, as its synthesis takes half of the start-up time
 
-        _say(f"{settings.data}: {write_demo(settings.data)} clips synthesised")
-    dataset = read_dataset(settings.data, settings.limit)
+        require_disk(settings.data_path, "hold what --demo makes")
+        _say(f"{settings.data}: {write_demo(settings.data_path)} clips synthesised")
+    dataset = read_dataset(settings.data_path, settings.limit)
     if settings.dry_run:
         work = plan_run(dataset, settings.cache_path, settings.specifications, settings.options)
         print("\n".join(plan_lines(work)))
@@ -63,7 +71,7 @@ def _featurize(settings: Settings) -> int:
         def begin(work: Work) -> None:
             for line in plan_lines(work):
                 _say(line)
-            progress.begin(sum(len(job.slots) for job in work.jobs))
+            progress.begin(len(work.jobs.slots))
 
         work, seconds = run(
             dataset,
@@ -83,10 +91,13 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    code = main()
+    given = _parse()
+    code = main(given)
     if code == _STOPPED:
         _say(f"stopped; {_GO_ON}")
-    if code > 1:  # jobs that were cut short may be inside C++ code, which an orderly end of the interpreter aborts
+    # Jobs that were cut short may be inside C++ code, which an orderly end of the interpreter aborts. Of worker
+    # processes all are gone by now, and what they shared is cleared away in order alone.
+    if code > 1 and given.engine != "processes":
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

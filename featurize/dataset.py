@@ -9,11 +9,16 @@ The CSV files are text from outside: everything is read as strings (the label "N
 that would leave its folder is refused.
 """
 
+import io
 import warnings
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 import pandas as pd
+
+if TYPE_CHECKING:
+    from cache.places import Place
 
 _OURS = ("clip", "split", "file", "slot")  # columns of ours; a CSV's own of these names get csv_ before them
 SPLITS = {"train": ("train.csv", "audio_train"), "test": ("sample_submission.csv", "audio_test")}
@@ -32,11 +37,11 @@ class Dataset:
     recording's path relative to the folder.
     """
 
-    folder: Path
+    folder: "Place"
     clips: pd.DataFrame
 
 
-def read_dataset(folder: Path, limit: int | None = None) -> Dataset:
+def read_dataset(folder: "Place", limit: int | None = None) -> Dataset:
     """Read the CSV files of a dataset; the recordings are not looked at.
 
     Args:
@@ -63,13 +68,14 @@ def read_dataset(folder: Path, limit: int | None = None) -> Dataset:
     return Dataset(folder, table[[*first, *table.columns.difference(first, sort=False)]])
 
 
-def _read_csv(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
+def _read_csv(path: "Place", required: tuple[str, ...]) -> pd.DataFrame:
     if not path.is_file():
         raise DatasetError(f"{path}: must be a CSV file, got none; --data names the folder that holds it")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows longer than the header
-            rows = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
+            text = io.BytesIO(path.read_bytes())
+            rows = pd.read_csv(text, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
     except (pd.errors.EmptyDataError, pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError) as error:
         reason = str(error).strip().splitlines()[-1]
         raise DatasetError(
@@ -83,13 +89,13 @@ def _read_csv(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
     return rows
 
 
-def _check_labels(path: Path, rows: pd.DataFrame) -> None:
+def _check_labels(path: "Place", rows: pd.DataFrame) -> None:
     for row in (rows["label"].str.strip() == "").to_numpy().nonzero()[0][:1]:
         name = rows["fname"].iloc[row]
         raise DatasetError(f"{path}: label of {name} (row {row + 1}) must not be empty, got ''; give it one")
 
 
-def _verified(path: Path, rows: pd.DataFrame) -> pd.Series:
+def _verified(path: "Place", rows: pd.DataFrame) -> pd.Series:
     if "manually_verified" not in rows:
         return pd.Series(pd.NA, index=rows.index, dtype="Int8")
     known = rows["manually_verified"].str.strip().map({"0": 0, "1": 1, "": pd.NA})
@@ -99,7 +105,7 @@ def _verified(path: Path, rows: pd.DataFrame) -> pd.Series:
     return known.astype("Int8")
 
 
-def _split_clips(folder: Path, split: str, rows: pd.DataFrame) -> pd.DataFrame:
+def _split_clips(folder: "Place", split: str, rows: pd.DataFrame) -> pd.DataFrame:
     csv, audio = SPLITS[split]
     if not (folder / audio).is_dir():
         raise DatasetError(f"{folder / audio}: must be the folder of the clips of {csv}, got none; put it there")
@@ -111,7 +117,7 @@ def _split_clips(folder: Path, split: str, rows: pd.DataFrame) -> pd.DataFrame:
     return clips.assign(split=split, file=audio + "/" + clips["clip"])
 
 
-def _check_name(csv: Path, name: str) -> None:
+def _check_name(csv: "Place", name: str) -> None:
     path = PurePosixPath(name)
     inside = path.parts and not path.is_absolute() and ".." not in path.parts and "\0" not in name
     if not inside:

@@ -1,4 +1,4 @@
-"""Where jobs run: threads of this process, or processes of this machine, by joblib.
+"""Where jobs run on this machine: threads of this process, or processes, by joblib; `featurize.cluster` has more.
 
 Decoding, resampling and FFTs release the GIL, so threads scale and have no start-up to pay; processes pay off
 where many cores make them faster. Either way BLAS is pinned to one thread: with more, its last bits change.
@@ -12,7 +12,7 @@ from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.externals.loky import get_reusable_executor
 from threadpoolctl import threadpool_limits
 
-Engine = Literal["threads", "processes"]
+Engine = Literal["threads", "processes", "dask"]
 _BACKENDS = {
     "threads": {"backend": "threading"},
     "processes": {"backend": "loky", "inner_max_num_threads": 1},
@@ -21,6 +21,14 @@ _BACKENDS = {
 
 class WorkerKilledError(RuntimeError):
     """A worker process died; what it had committed counts."""
+
+
+class ClusterError(RuntimeError):
+    """A cluster, or a worker of it, that cannot be used; the message is one line for the user."""
+
+
+class ClusterLostError(ClusterError):
+    """A cluster that went away during the run; what was committed counts."""
 
 
 def run_jobs(function: Callable, jobs: Iterable, n_jobs: int, engine: Engine) -> Iterator:

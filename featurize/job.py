@@ -5,13 +5,16 @@ their order, or what was there before.
 """
 
 import os
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from cache.receipts import Receipt, Status
+from featurize.bucket import local_files
 from featurize.decode import DecodeError, Header, decode, digest
 from featurize.page import Page, Target
-from featurize.waveform import Waveform
+from featurize.waveform import waveform_of
 
 
 class StoppedError(ValueError):
@@ -54,25 +57,35 @@ class Job:
         return sum(slot.header.native_samples / max(1, slot.header.native_rate) for slot in self.slots)
 
 
-def run_job(job: Job) -> list[Receipt]:
+def run_job(job: Job, durable: bool = False, before_commit: Callable[[], None] = lambda: None) -> list[Receipt]:
     """Fill a group's chunks and write them, and their receipts, one for each target.
 
+    Args:
+        durable: as in `write_atomic`.
+        before_commit: called when all is computed and nothing written; what it raises keeps it so.
     Raises:
         StoppedError: a clip failed and the job was to stop at that.
         OSError: a chunk or a receipt could not be written.
     """
     pages = [Page(target, job.group, job.n_chunks) for target in job.targets]
-    for slot in job.slots:
-        lacking = {
-            page: _place(page, slot, offset)
-            for page, offset in zip(pages, slot.offsets, strict=True)
-            if slot.number not in page.results
-        }
-        if lacking:
-            _fill(slot, lacking)
-        if job.stop_on_error:
-            _stop_if_failed(slot, pages)
-    return [page.commit() for page in pages]
+    places = {slot.number: _places(slot, pages) for slot in job.slots}
+    with closing(local_files([slot.path for slot in job.slots if places[slot.number]])) as files:
+        for slot in job.slots:
+            if places[slot.number]:
+                _fill(slot, next(files), places[slot.number])
+            if job.stop_on_error:
+                _stop_if_failed(slot, pages)
+    before_commit()
+    return [page.commit(durable) for page in pages]
+
+
+def _places(slot: Slot, pages: list[Page]) -> dict[Page, slice]:
+    """The slot's place in each page that lacks its result."""
+    return {
+        page: _place(page, slot, offset)
+        for page, offset in zip(pages, slot.offsets, strict=True)
+        if slot.number not in page.results
+    }
 
 
 def _place(page: Page, slot: Slot, offset: int) -> slice:
@@ -80,26 +93,25 @@ def _place(page: Page, slot: Slot, offset: int) -> slice:
     return slice(offset, offset + int(capacity))
 
 
-def _fill(slot: Slot, places: dict[Page, slice]) -> None:
-    """Decode a slot's recording once and fill it into each page."""
+def _fill(slot: Slot, file: Path | OSError, places: dict[Page, slice]) -> None:
+    """Decode a slot's recording, a file on this disk, once and fill it into each page."""
     found = slot.digest
     try:
-        found = _digest_as_planned(slot)
-        recording = decode(slot.path, slot.header)
+        if isinstance(file, OSError):
+            raise file
+        found = _digest_as_planned(slot, file)
+        waveform = waveform_of(decode(file, slot.header))
+        for page, place in places.items():
+            page.fill(slot.number, found, place, waveform)
     except (DecodeError, OSError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         for page, place in places.items():
             page.fail(slot.number, found, place, reason, retry=isinstance(error, OSError))
-        return
-    waveform = Waveform(recording.samples, recording.sample_rate)
-    status = Status.TRUNCATED if recording.truncated else Status.OK
-    for page, place in places.items():
-        page.fill(slot.number, found, place, waveform, status)
 
 
-def _digest_as_planned(slot: Slot) -> str:
-    stat = os.stat(slot.path)
-    found = digest(slot.path)
+def _digest_as_planned(slot: Slot, file: Path) -> str:
+    stat = os.stat(file)
+    found = digest(file)
     planned = (
         found == slot.digest if slot.digest else (stat.st_size, stat.st_mtime_ns) == (slot.size, slot.mtime_ns)
     )

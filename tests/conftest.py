@@ -1,6 +1,8 @@
 """Fixtures that more than one package's tests use: small datasets in the Kaggle layout, made here."""
 
 import csv
+import logging
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -56,3 +58,68 @@ def real_recordings() -> list[Path]:
     if not folder.is_dir():
         pytest.skip("needs the real recordings of ../shared/data/esc10, which are not here")
     return sorted(folder.glob("*.ogg"))
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """The address of an S3 server on loopback, one for the session: moto's, in a thread."""
+    # imported here: moto takes a second, and few tests ask for it
+    from moto.moto_server.werkzeug_app import MotoRequestHandler
+    from moto.server import ThreadedMotoServer
+
+    MotoRequestHandler.disable_nagle_algorithm = True  # else each answer waits 40 ms for an acknowledgement
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server, monkeypatch):
+    """The environment that leads to the server, and to no other credentials."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    return monkeypatch
+
+
+@pytest.fixture
+def new_client(s3):
+    """The environment of `s3`, for a test that changes it: the client is made anew after that, and once more later."""
+    from cache.bucket import objects
+
+    objects.forget_client()
+    yield s3
+    objects.forget_client()
+
+
+_BUCKETS = count()
+
+
+@pytest.fixture
+def bucket(s3):
+    """An empty bucket on the server, as a place."""
+    from cache.bucket import objects
+
+    name = f"test-bucket-{next(_BUCKETS)}"
+    objects._client().create_bucket(Bucket=name)
+    return objects.ObjectPath(name, "")
+
+
+@pytest.fixture
+def upload():
+    """A function that puts a folder's files, below a place in a bucket."""
+
+    def upload(folder: Path, place):
+        for path in folder.rglob("*"):
+            if path.is_file():
+                (place / str(path.relative_to(folder))).write_bytes(path.read_bytes())
+        return place
+
+    return upload

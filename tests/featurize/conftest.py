@@ -16,19 +16,25 @@ SPECIFICATIONS = (RawSpecification(sample_rate=100), MfccSpecification(n_mfcc=4,
 
 @pytest.fixture
 def every_kind(tmp_path, write_dataset, noise) -> Path:
-    """A dataset: sound, short, silent, long, stereo, truncated, empty, zero-byte and undecodable clips."""
+    """A dataset: sound, short, silent, long, stereo, streamed, truncated, empty, zero-byte and undecodable clips,
+    as wav, flac, mp3 and ogg."""
     folder = tmp_path / "data"
     train = {f"{i}.wav": noise(0.5 + 7 * i, 2000, seed=i) for i in range(6)}
     train |= {
         "silent.wav": (np.zeros(3000), 2000),
         "long.flac": noise(600, 1000, seed=9),
         "one.wav": ([0.5], 44100),
+        "b.mp3": noise(4, 16000, seed=11),
+        "streamed.wav": noise(3, 2000, seed=12),
     }
     train |= {name: noise(2, 2000) for name in ("cut.wav", "text.wav", "zero.wav")}
     write_dataset(folder, train, {"t.ogg": noise(3, 8000, seed=7), "empty.wav": (np.empty(0), 44100)})
     sf.write(folder / "audio_train" / "0.wav", np.random.default_rng(5).uniform(-1, 1, (9000, 2)), 44100)
     cut = folder / "audio_train" / "cut.wav"
     cut.write_bytes(cut.read_bytes()[:-2000])
+    streamed = folder / "audio_train" / "streamed.wav"
+    data = streamed.read_bytes()
+    streamed.write_bytes(data[:4] + b"\xff" * 4 + data[8:40] + b"\xff" * 4 + data[44:])
     (folder / "audio_train" / "text.wav").write_text("no sound")
     (folder / "audio_train" / "zero.wav").write_bytes(b"")
     return folder

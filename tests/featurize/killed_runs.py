@@ -2,6 +2,7 @@
 
     python killed_runs.py writes DATA FOLDER          at the n-th write, for every n
     python killed_runs.py moments DATA FOLDER N SEED  at N random moments
+    python killed_runs.py compact DATA FOLDER CACHE STEP   a compaction of CACHE, at every STEP-th write
 
 After each kill the run is repeated to its end and its files are compared with an unbroken run's. Prints the number
 of kills, or the first difference and exits with 1.
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cache.commands.compact import Compact
 from cache.specification import MfccSpecification, RawSpecification
 from featurize.dataset import read_dataset
 from featurize.mfcc import extract_mfcc
@@ -94,8 +96,38 @@ def compare(expected, cache, what):
             sys.exit(f"after a kill at {what}: {name} differs")
 
 
+def compact(cache):
+    for _ in Compact(cache=cache).run():
+        pass
+
+
+def killed_compactions(data, folder, cache, step):
+    """Kill compactions of copies of a cache; the next command is featurize every other time."""
+    shutil.copytree(cache, folder / "unbroken")
+    forked(compact, folder / "unbroken")
+    expected, copy, n_kills = files(folder / "unbroken"), folder / "killed", 0
+
+    def broken():
+        kill_at_write(n_kills * step + 1)
+        compact(copy)
+
+    while True:
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(cache, copy)
+        if not forked(broken):
+            return n_kills
+        n_kills += 1
+        if n_kills % 2:
+            forked(featurize, data, copy)
+        forked(compact, copy)
+        compare(expected, copy, f"write {(n_kills - 1) * step + 1}")
+
+
 def main(mode, data, folder, *numbers):
     data, folder = Path(data), Path(folder)
+    if mode == "compact":
+        print(killed_compactions(data, folder, Path(numbers[0]), int(numbers[1])))
+        return
     extract_mfcc(Waveform(np.zeros(100, np.float32), 2000), SPECIFICATIONS[1], np.zeros((1, 4), np.float32))  # warm
     started = time.monotonic()
     forked(featurize, data, folder / "unbroken")

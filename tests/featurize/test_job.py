@@ -65,3 +65,12 @@ def test_stop_on_error_writes_nothing(clip, tmp_path):
     with pytest.raises(StoppedError, match=r"a\.wav: not a recording .*; stopped, as --on-error stop asks"):
         run_job(job)
     assert not list(tmp_path.glob("*.zarr"))
+
+
+def test_what_is_raised_before_a_commit_keeps_it_from_being_written(clip, tmp_path):
+    def refuse():
+        raise OSError("not this run's any more")
+
+    with pytest.raises(OSError, match="not this run's any more"):
+        run_job(job_of(clip, tmp_path), before_commit=refuse)
+    assert list(tmp_path.iterdir()) == [clip]

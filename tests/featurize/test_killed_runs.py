@@ -32,5 +32,10 @@ def test_killed_at_random_moments(every_kind, tmp_path):
 
 
 @pytest.mark.slow
+def test_killed_at_every_write_of_every_kind(every_kind, tmp_path):
+    assert kills("writes", every_kind, tmp_path) > 80
+
+
+@pytest.mark.slow
 def test_killed_at_a_hundred_random_moments(every_kind, tmp_path):
     kills("moments", every_kind, tmp_path, 100, 1)

@@ -211,7 +211,7 @@ def test_a_killed_worker_process_is_one_line_and_the_next_run_completes(small, t
         "import os, signal, sys; sys.argv[0] = 'featurize'\n"
         "import featurize.run as run\n"
         "from featurize.__main__ import main\n"
-        "run._run_and_return = lambda job: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "run._run_and_return = lambda job, durable: os.kill(os.getpid(), signal.SIGKILL)\n"
         "sys.exit(main())\n"
     )
     arguments = ["--data", small, "--work", tmp_path / "work", *QUICK, "--engine", "processes"]
@@ -235,5 +235,7 @@ def test_neither_keras_nor_tensorflow_is_imported():
 def test_help_is_complete(command):
     code, out, _ = command("--help")
     assert code == 0
-    flags = "data work cache sr mfcc mfcc-sr raw-dtype jobs limit prune force dry-run on-error demo engine"
+    flags = (
+        "data work cache sr mfcc mfcc-sr raw-dtype jobs limit prune force dry-run on-error demo engine scheduler"
+    )
     assert all(f"--{flag}" in out for flag in flags.split())

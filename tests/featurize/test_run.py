@@ -53,7 +53,7 @@ def test_bytes_do_not_depend_on_jobs_or_engine(every_kind, tmp_path, featurize, 
 def test_a_second_run_has_nothing_to_do_and_changes_nothing(every_kind, tmp_path, featurize, file_bytes):
     featurize(every_kind, tmp_path / "cache")
     before = file_bytes(tmp_path / "cache")
-    assert featurize(every_kind, tmp_path / "cache").jobs == []
+    assert not featurize(every_kind, tmp_path / "cache").jobs
     assert file_bytes(tmp_path / "cache") == before
 
 
@@ -90,7 +90,7 @@ def test_log_mel_frames_are_a_kind_like_the_others(small, tmp_path, featurize):
 def test_fewer_coefficients_are_served_by_more(small, tmp_path, featurize):
     featurize(small, tmp_path / "cache", [MFCC])
     work = featurize(small, tmp_path / "cache", [MfccSpecification(n_mfcc=3, sample_rate=2000)])
-    assert work.jobs == [] and [store.path.name for store in work.stores] == ["mfcc-4-2000.zarr"]
+    assert not work.jobs and [store.path.name for store in work.stores] == ["mfcc-4-2000.zarr"]
 
 
 def test_new_clips_are_appended_and_old_ones_not_decoded(small, tmp_path, featurize, write_dataset, noise):
@@ -109,7 +109,7 @@ def test_new_clips_are_appended_and_old_ones_not_decoded(small, tmp_path, featur
 def test_labels_and_order_change_without_computing(small, tmp_path, featurize):
     featurize(small, tmp_path / "cache")
     (small / "train.csv").write_text("fname,label\n3.wav,X\n2.wav,Y\n1.wav,X\n0.wav,Y\n")
-    assert featurize(small, tmp_path / "cache").jobs == []
+    assert not featurize(small, tmp_path / "cache").jobs
     clips = open_cache(tmp_path / "cache").clips
     assert clips["clip"].tolist()[:4] == ["3.wav", "2.wav", "1.wav", "0.wav"]
     assert clips["label"].tolist() == ["X", "Y", "X", "Y", ""]
@@ -126,7 +126,7 @@ def test_a_changed_recording_gets_a_new_slot(small, tmp_path, featurize, noise):
 def test_a_recording_only_touched_is_not_computed_again(small, tmp_path, featurize):
     featurize(small, tmp_path / "cache")
     os.utime(small / "audio_train" / "1.wav", ns=(1, 1))
-    assert featurize(small, tmp_path / "cache").jobs == []
+    assert not featurize(small, tmp_path / "cache").jobs
     assert open_cache(tmp_path / "cache").plan["mtime_ns"].tolist()[1] == 1
 
 
@@ -136,14 +136,14 @@ def test_unlisted_clips_stay_until_pruned(small, tmp_path, featurize):
     assert open_cache(tmp_path / "cache").clips["clip"].tolist() == [*(f"{i}.wav" for i in range(4)), "t.wav"]
     featurize(small, tmp_path / "cache", limit=2, prune=True)
     assert open_cache(tmp_path / "cache").clips["clip"].tolist() == ["0.wav", "1.wav", "t.wav"]
-    assert featurize(small, tmp_path / "cache").jobs == []  # the slots are still there
+    assert not featurize(small, tmp_path / "cache").jobs  # the slots are still there
 
 
 def test_features_outlive_their_recording(small, tmp_path, featurize):
     featurize(small, tmp_path / "cache")
     (small / "audio_train" / "1.wav").unlink()
     work = featurize(small, tmp_path / "cache")
-    assert work.jobs == [] and work.scan.missing == ["1.wav"]
+    assert not work.jobs and work.scan.missing == ["1.wav"]
     assert len(raw_of(open_cache(tmp_path / "cache"), "1.wav")) == 200
 
 
@@ -153,7 +153,7 @@ def test_a_missing_recording_fails_and_is_tried_again_when_it_is_there(
     away = (small / "audio_train" / "1.wav").rename(tmp_path / "1.wav")
     featurize(small, tmp_path / "cache")
     assert statuses(open_cache(tmp_path / "cache"))["1.wav"] == Status.FAILED
-    assert featurize(small, tmp_path / "cache").jobs == []
+    assert not featurize(small, tmp_path / "cache").jobs
     away.rename(small / "audio_train" / "1.wav")
     featurize(small, tmp_path / "cache")
     cache = open_cache(tmp_path / "cache")
@@ -238,10 +238,20 @@ def test_a_second_writer_is_refused(small, tmp_path, featurize):
         featurize(small, tmp_path / "cache")
 
 
+def test_a_store_of_which_only_the_root_claims_a_newer_format_is_mended(small, tmp_path, featurize, file_bytes):
+    featurize(small, tmp_path / "cache", [RAW])
+    before = file_bytes(tmp_path / "cache")
+    metadata = tmp_path / "cache" / RAW.name / "zarr.json"
+    metadata.write_text(metadata.read_text().replace('"format_version": 1', '"format_version": 3'))
+    featurize(small, tmp_path / "cache", [RAW])
+    assert file_bytes(tmp_path / "cache") == before
+
+
 def test_a_store_of_a_newer_format_is_refused_by_name(small, tmp_path, featurize):
     featurize(small, tmp_path / "cache", [RAW])
-    metadata = tmp_path / "cache" / RAW.name / "zarr.json"
-    metadata.write_text(metadata.read_text().replace('"format_version": 1', '"format_version": 2'))
+    for key in ("zarr.json", "features/zarr.json"):
+        metadata = tmp_path / "cache" / RAW.name / key
+        metadata.write_text(metadata.read_text().replace('"format_version": 1', '"format_version": 2'))
     with pytest.raises(CacheError, match=r"raw-100\.zarr: store format version must be 1, got 2; update earmark"):
         featurize(small, tmp_path / "cache", [RAW])
 
@@ -258,5 +268,5 @@ def test_damaged_metadata_is_mended(small, tmp_path, featurize, file_bytes):
     before = file_bytes(tmp_path / "cache")
     for key in ("zarr.json", "status/zarr.json", "length/c/0"):
         (tmp_path / "cache" / RAW.name / key).write_bytes(b"\0\1\2")
-    assert featurize(small, tmp_path / "cache").jobs == []
+    assert not featurize(small, tmp_path / "cache").jobs
     assert file_bytes(tmp_path / "cache") == before

@@ -43,3 +43,36 @@ def test_numbers_out_of_range_are_refused(name, value):
         SettingsError, match=rf"--{name.replace('_', '-')}: must be from 1 to \d+, got {value}; give"
     ):
         check(Settings(**{name: value}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (
+            {"engine": "dask"},
+            r"--scheduler: must be the address of a Dask scheduler with --engine dask, got none; give one, such as tcp:",
+        ),
+        (
+            {"scheduler": "tcp://h:1"},
+            r"--scheduler: must be with --engine dask, got --engine threads; give both or neither",
+        ),
+        (
+            {"engine": "dask", "scheduler": "tcp://h:1", "jobs": 3},
+            r"--jobs: must be without --engine dask, whose worker threads take a job each, got 3; leave it out",
+        ),
+    ],
+)
+def test_an_engine_and_what_does_not_go_with_it(settings, line):
+    with pytest.raises(SettingsError, match=line):
+        check(Settings(**settings))
+
+
+def test_a_cluster_without_its_extra(monkeypatch):
+    monkeypatch.setattr("featurize.settings.find_spec", lambda name: None)
+    with pytest.raises(SettingsError, match=r'got none installed; pip install "earmark\[dask\]"'):
+        check(Settings(engine="dask", scheduler="tcp://h:1"))
+
+
+def test_a_cluster_is_an_option():
+    options = Settings(engine="dask", scheduler="tcp://h:1").options
+    assert (options.engine, options.scheduler) == ("dask", "tcp://h:1")
