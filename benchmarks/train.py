@@ -33,9 +33,13 @@ from cache import MfccSpecification, RawSpecification, open_cache
 from featurize.dataset import read_dataset
 from featurize.run import Options, run
 from train.batches import TrainingBatches
+from train.draws import clip_keys
 from train.feed import Epochs
 from train.nets import NETS, build
-from train.windows import MfccWindows, RawWindows
+from train.recipe import DEFAULT
+from train.steps import compile_model
+from train.views import TrainingViews
+from train.windows import FrameWindows, RawWindows
 
 BATCH, WORKERS, WARM_UP = 64, 2, 4
 
@@ -118,12 +122,16 @@ def compare(name: str, cache, data: Path, n_steps: int, rounds: int) -> dict[str
     labels, uniques = clips["label"].factorize()
     slots, kind = clips["slot"].to_numpy(), "raw" if name == "conv1d" else "mfcc"
     store = cache.open_store(kind)
-    windows = RawWindows(store, slots, 32_000) if kind == "raw" else MfccWindows(store, slots, 173, 40)
+    windows = RawWindows(store, slots, 32_000) if kind == "raw" else FrameWindows(store, slots, 173, 40)
     order = np.arange(len(clips) // BATCH * BATCH)  # whole batches alone: every step is of the same size
-    batches = TrainingBatches(windows, order, clips["clip"].iloc[order], labels, len(uniques), BATCH, seed=1001)
+    answers = np.eye(len(uniques), dtype=np.float32)[labels]
+    keys = clip_keys(clips["clip"].iloc[order])
+    views = TrainingViews(DEFAULT, 1001, order, keys, windows.lengths[order], windows.shape, kind)
+    batches = TrainingBatches(windows, views, answers[order], None, BATCH, np.zeros(windows.shape[1], np.float32))
     paths = [data / "audio_train" / clip for clip in clips["clip"]]
-    notebook = Notebook(paths, np.eye(len(uniques), dtype=np.float32)[labels], kind)
-    model = build(NETS[name], windows.shape, len(uniques), 1e-3)
+    notebook = Notebook(paths, answers, kind)
+    model = build(NETS[name], windows.shape, len(uniques))
+    compile_model(model, DEFAULT, 10_000)
     cases = {
         "earmark, from the maps": steps(model, lambda: Epochs(batches), n_steps),
         "one constant batch": steps(model, lambda: nullcontext(Constant(batches(0))), n_steps),

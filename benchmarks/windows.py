@@ -23,7 +23,8 @@ from featurize.dataset import read_dataset
 from featurize.run import Options, run
 from train.draws import Purpose, clip_keys, draw
 from train.starts import random_starts
-from train.windows import MfccWindows, RawWindows
+from train.views import plain_views
+from train.windows import FrameWindows, RawWindows
 
 BATCH, SAMPLES, FRAMES, N_MFCC = 64, 32000, 173, 40
 
@@ -38,7 +39,7 @@ class Cut:
         self.values = getattr(store, store.specification.slot_value)[slots]
 
     def ours(self, clips, starts):
-        return self.windows.cut(clips, starts)
+        return self.windows.cut(plain_views(clips, starts))
 
     def numpy_loop(self, clips, starts, read=None):
         out = np.empty((len(clips), *self.windows.shape), np.float32)
@@ -146,7 +147,7 @@ def main() -> None:
             (f"{BATCH} raw windows of {SAMPLES:,} samples", RawCut(raw, slots, RawWindows(raw, slots, SAMPLES))),
             (
                 f"{BATCH} MFCC windows of {FRAMES} frames",
-                MfccCut(mfcc, slots, MfccWindows(mfcc, slots, FRAMES, N_MFCC)),
+                MfccCut(mfcc, slots, FrameWindows(mfcc, slots, FRAMES, N_MFCC)),
             ),
         ):
             seconds = compare(cut, names, arguments.batches, arguments.rounds)

@@ -1,5 +1,6 @@
-"""`python -m train conv1d | conv2d`."""
+"""`python -m train conv1d | conv2d | mobilenet`, and `python -m train ls`."""
 
+import itertools
 import os
 import signal
 import sys
@@ -15,13 +16,17 @@ from train.dataset import open_dataset
 from train.folds import assign_folds, chosen_folds
 from train.progress import RunProgress
 from train.quiet import holding_back_stderr
-from train.settings import Settings, SettingsError, check
+from train.recipe import RECIPES, Recipe, recipe_for
+from train.runs import ListSettings, find_runs, runs_table
+from train.settings import Settings, SettingsError, check, defaults
 from train.table import result_table
 
 
 def main() -> int:
     """Parse, run, and turn errors into one line and an exit code."""
-    settings = tyro.cli(Settings, prog="python -m train", config=(tyro.conf.FlagCreatePairsOff,))
+    if sys.argv[1:2] == ["ls"]:
+        return _list(tyro.cli(ListSettings, prog="python -m train ls", args=sys.argv[2:]))
+    settings = parse(sys.argv[1:])
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -33,14 +38,42 @@ def main() -> int:
         print(f"train: {error}", file=sys.stderr)
     except OSError as error:
         where = error.filename or settings.predictions_path
-        print(f"train: {where}: {error.strerror or error}; finished folds are kept", file=sys.stderr)
+        print(f"train: {where}: {error.strerror or error}; finished folds and epochs are kept", file=sys.stderr)
     except MemoryError:
         print("train: not enough memory for a batch; lower --batch-size or --seconds", file=sys.stderr)
     except KeyboardInterrupt:
-        where = "at the beginning" if progress.fold is None else f"with fold {progress.fold}"
-        print(f"train: stopped; the same command goes on {where}", file=sys.stderr)
+        print(f"train: stopped; the same command goes on {progress.place}", file=sys.stderr)
         return 130
     return 2
+
+
+def _list(settings: ListSettings) -> int:
+    try:
+        folders, refused = find_runs(settings.work)
+        for line in refused:
+            print(f"train: {line}", file=sys.stderr)
+        print(runs_table(settings.work, folders) if folders else f"no runs in {settings.work}")
+    except PredictionsError as error:
+        print(f"train: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def parse(arguments: list[str]) -> Settings:
+    """What the command line says; flags that it does not give have the values of the recipe that it names."""
+    recipe = recipe_for(next((name for name in RECIPES if f"--recipe={name}" in _joined(arguments)), "default"), "")
+    settings = _parsed(arguments, recipe)
+    return settings if defaults(settings) == recipe else _parsed(arguments, defaults(settings))
+
+
+def _parsed(arguments: list[str], recipe: Recipe) -> Settings:
+    default = Settings(model=tyro.MISSING, recipe=recipe)
+    config = (tyro.conf.FlagCreatePairsOff,)
+    return tyro.cli(Settings, prog="python -m train", args=arguments, default=default, config=config)
+
+
+def _joined(arguments: list[str]) -> list[str]:
+    return ["=".join(pair) for pair in itertools.pairwise(arguments)] + arguments
 
 
 def _train(settings: Settings, progress: RunProgress) -> str:

@@ -1,57 +1,56 @@
 """Batches as a function of their number alone, so that anybody can ask for them ahead, in any order, in any thread.
 
-Training counts batches on through all epochs: batch number i is step i % steps of epoch i // steps. The order of
-the clips and the start of each window come from `draws`.
+Training counts batches on through all epochs: batch number i is step i % steps of epoch i // steps. What each
+window shows comes from `views`.
 """
 
-from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
 
-from train.draws import Purpose, clip_keys, draw
-from train.starts import crop_counts, crop_starts, random_starts
+from train.starts import crop_counts, crop_starts
+from train.views import TrainingViews, plain_views
 from train.windows import Windows
 
 
 class TrainingBatches:
-    """Endless batches of random windows: every clip once an epoch, in an order of its own."""
+    """Endless batches of training windows: every clip once an epoch, in an order of its own."""
 
     def __init__(
         self,
         windows: Windows,
-        clips: np.ndarray,
-        names: Iterable[str],
-        targets: np.ndarray,
-        n_labels: int,
+        views: TrainingViews,
+        answers: np.ndarray,
+        weights: np.ndarray | None,
         batch_size: int,
-        seed: int,
+        fill: np.ndarray | None = None,
     ):
-        """clips: int64 [n], numbers of the clips to train on. names, targets: theirs, [n]."""
-        self.steps = -(-len(clips) // batch_size)
-        self._windows, self._clips, self._keys = windows, clips, clip_keys(names)
-        self._targets = targets
-        self._n_labels, self._batch_size, self._seed = n_labels, batch_size, seed
-        self._order = lru_cache(maxsize=2)(self._epoch_order)
+        """Of the clips to train on.
 
-    def __call__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        Args:
+            answers: float32 [n, n_labels], what the net should say of each clip. weights: float32 [n], how much
+                that counts; None for all alike. fill: float32 [width], the frame that masks put in.
+        """
+        self.steps = -(-len(answers) // batch_size)
+        self._windows, self._views, self._fill = windows, views, fill
+        self._answers, self._weights, self._batch_size = answers, weights, batch_size
+        self._order = lru_cache(maxsize=2)(views.order)
+
+    def __call__(self, index: int) -> tuple[np.ndarray, ...]:
         """Batch number index, counted from the first epoch's first.
 
         Returns:
-            windows, float32 [n, *windows.shape], and answers, float32 [n, n_labels], one 1 in each row; the last
-            batch of an epoch may be smaller than the others.
+            windows, float32 [n, *windows.shape]; answers, float32 [n, n_labels], mixed as the windows are; and
+            weights, float32 [n], likewise, where there are any. An epoch's last batch may be smaller.
         """
         epoch, step = divmod(index, self.steps)
         rows = self._order(epoch)[step * self._batch_size : (step + 1) * self._batch_size]
-        clips = self._clips[rows]
-        numbers = draw(self._seed, epoch, self._keys[rows], Purpose.START)
-        starts = random_starts(self._windows.lengths[clips], self._windows.length, numbers)
-        answers = np.zeros((len(rows), self._n_labels), np.float32)
-        answers[np.arange(len(rows)), self._targets[rows]] = 1
-        return self._windows.cut(clips, starts), answers
-
-    def _epoch_order(self, epoch: int) -> np.ndarray:
-        return np.argsort(draw(self._seed, epoch, self._keys, Purpose.ORDER), kind="stable")
+        views, partners = self._views(epoch, rows)
+        windows = self._windows.cut(views, self._fill)
+        answers = _mixed(self._answers, rows, partners, views.shares[:, None])
+        if self._weights is None:
+            return windows, answers
+        return windows, answers, _mixed(self._weights, rows, partners, views.shares)
 
 
 class CropBatches:
@@ -79,4 +78,8 @@ class CropBatches:
         which = crops - (self._ends[rows] - counts)
         clips = self._clips[rows]
         starts = crop_starts(self._windows.lengths[clips], self._windows.length, counts, which)
-        return rows, self._windows.cut(clips, starts)
+        return rows, self._windows.cut(plain_views(clips, starts))
+
+
+def _mixed(values: np.ndarray, rows: np.ndarray, partners: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    return values[rows] * shares + values[partners] * (1 - shares)

@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from cache import Cache, Status, Store
+from cache.bucket.copy import local_store
+from cache.places import on_disk
 from train.settings import Settings, SettingsError
-from train.windows import MfccWindows, RawWindows, Windows, window_length, window_seconds
+from train.windows import FrameWindows, RawWindows, Windows, window_length, window_seconds
 
 _UNUSABLE = {Status.EMPTY: "empty", Status.FAILED: "failed"}
 
@@ -21,14 +23,15 @@ class Dataset:
     """The clips that take part in a run.
 
     train, test: clip tables, [n_train] and [n_test]. labels: [n_labels]. targets: int64 [n_train], numbers of
-    labels. reasons: [n_train], why a clip is left out of the folds, "" where it is not. silent_tests: test clips
-    that are empty or failed. windows: of all clips.
+    labels. verified: bool [n_train], False where manually_verified is 0. reasons: [n_train], why a clip is left out
+    of the folds, "" where it is not. silent_tests: test clips that are empty or failed. windows: of all clips.
     """
 
     train: pd.DataFrame
     test: pd.DataFrame
     labels: list[str]
     targets: np.ndarray
+    verified: np.ndarray
     reasons: list[str]
     silent_tests: list[str]
     windows: Windows
@@ -53,12 +56,13 @@ def open_dataset(cache: Cache, settings: Settings) -> Dataset:
     status = _status_reasons(store, slots)
     reasons = status[: len(train)]
     if settings.verified_only:
-        reasons = [reason or _unverified(flag) for reason, flag in zip(reasons, _verified(train), strict=True)]
+        reasons = [reason or _unverified(flag) for reason, flag in zip(reasons, _flags(train), strict=True)]
     return Dataset(
         train=train,
         test=test,
         labels=list(labels),
         targets=targets.astype(np.int64),
+        verified=(train["manually_verified"] != 0).fillna(True).to_numpy(bool),
         reasons=reasons,
         silent_tests=[clip for clip, why in zip(test["clip"], status[len(train) :], strict=True) if why],
         windows=_windows(store, slots, settings),
@@ -70,34 +74,44 @@ def _split(clips: pd.DataFrame, split: str, limit: int | None) -> pd.DataFrame:
 
 
 def _open_store(cache: Cache, settings: Settings) -> Store:
-    if settings.net.kind == "raw":
-        return cache.open_store("raw", sample_rate=settings.sr)
-    return cache.open_store("mfcc", sample_rate=settings.mfcc_sr, n_mfcc=settings.mfcc)
+    """The store that fits; of a cache in a bucket its copy on this disk, brought up to date."""
+    store = _fitting_store(cache, settings)
+    return store if on_disk(cache.path) else local_store(cache, store, settings.copies_path)
+
+
+def _fitting_store(cache: Cache, settings: Settings) -> Store:
+    numbers = {
+        "raw": {"sample_rate": settings.sr},
+        "mfcc": {"sample_rate": settings.mfcc_sr, "n_mfcc": settings.mfcc},
+        "logmel": {"sample_rate": settings.mfcc_sr, "n_mels": settings.logmel},
+    }
+    return cache.open_store(settings.kind, **numbers[settings.kind])
 
 
 def _windows(store: Store, slots: np.ndarray, settings: Settings) -> Windows:
-    length = window_length(store.specification, settings.seconds)
+    length = window_length(store.specification, settings.recipe.seconds)
     shortest = 1 if settings.quick else settings.net.min_length
     if length < shortest:
         raise SettingsError(
             f"--seconds must be at least {window_seconds(store.specification, shortest)} for the poolings of "
-            f"{settings.model} on {store.name}, got {settings.seconds}"
+            f"{settings.model} on {store.name}, got {settings.recipe.seconds}"
         )
-    if store.specification.kind == "raw":
+    if settings.kind == "raw":
         return RawWindows(store, slots, length)
-    if not settings.quick and settings.mfcc < settings.net.min_mfcc:
+    width = settings.mfcc if settings.kind == "mfcc" else store.specification.n_mels
+    if not settings.quick and width < settings.net.min_width:
         raise SettingsError(
-            f"--mfcc must be at least {settings.net.min_mfcc} for the poolings of {settings.model}, "
-            f"got {settings.mfcc}"
+            f"--{settings.kind} must be at least {settings.net.min_width} for the poolings of {settings.model}, "
+            f"got {width}"
         )
-    return MfccWindows(store, slots, length, settings.mfcc)
+    return FrameWindows(store, slots, length, width)
 
 
 def _status_reasons(store: Store, slots: np.ndarray) -> list[str]:
     return [_UNUSABLE.get(status, "") for status in store.status[slots].tolist()]
 
 
-def _verified(train: pd.DataFrame) -> list[bool]:
+def _flags(train: pd.DataFrame) -> list[bool]:
     flags = train["manually_verified"]
     if flags.isna().all():
         raise SettingsError(

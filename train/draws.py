@@ -21,6 +21,20 @@ class Purpose(IntEnum):
     ORDER = 1
     START = 2
     WEIGHTS = 3
+    DROPOUT = 4
+    PARTNER = 5
+    PARTNER_START = 6
+    SHARE = 7
+    GAIN = 8
+    POLARITY = 9
+    TIME_MASK_0 = 10
+    TIME_MASK_0_START = 11
+    TIME_MASK_1 = 12
+    TIME_MASK_1_START = 13
+    BAND_MASK_0 = 14
+    BAND_MASK_0_START = 15
+    BAND_MASK_1 = 16
+    BAND_MASK_1_START = 17
 
 
 def clip_keys(names: Iterable[str]) -> np.ndarray:
@@ -28,12 +42,13 @@ def clip_keys(names: Iterable[str]) -> np.ndarray:
     return np.array([xxhash.xxh3_64_intdigest(name.encode()) for name in names], np.uint64)
 
 
-def draw(seed: int, epoch: int, keys: np.ndarray, purpose: Purpose) -> np.ndarray:
+def draw(seed: int, epoch: int, keys: np.ndarray, purpose: int) -> np.ndarray:
     """One uniform 64-bit number for each clip.
 
     Args:
         seed, epoch: 0 to 2**64 - 1.
         keys: uint64 [clips], from `clip_keys`.
+        purpose: one of `Purpose`.
     Returns:
         uint64 [clips].
     """
@@ -41,6 +56,11 @@ def draw(seed: int, epoch: int, keys: np.ndarray, purpose: Purpose) -> np.ndarra
     for value in (seed, epoch, purpose):
         state = _mix(state ^ np.uint64(value))
     return _mix(keys ^ state)
+
+
+def unit(numbers: np.ndarray) -> np.ndarray:
+    """Turn 64-bit numbers into float64 uniform over [0, 1), in steps of 2**-53, which is exact."""
+    return (numbers >> np.uint64(11)) * 2.0**-53
 
 
 def below(numbers: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -51,13 +71,21 @@ def below(numbers: np.ndarray, counts: np.ndarray) -> np.ndarray:
     Returns:
         int64 [clips]; a value's probability is off by at most 2**-53.
     """
-    # 53 bits fit a float64 exactly, and (1 - 2**-53) * count still rounds to below count.
-    return ((numbers >> np.uint64(11)) * 2.0**-53 * counts).astype(np.int64)
+    return (unit(numbers) * counts).astype(np.int64)  # (1 - 2**-53) * count still rounds to below count
 
 
 def net_seed(seed: int, fold: int) -> int:
-    """The seed of a fold's net (weights and dropout): one of its own for each fold, 0 to 2**32 - 1."""
-    return int(draw(seed, fold, np.zeros(1, np.uint64), Purpose.WEIGHTS)[0] >> np.uint64(32))
+    """The seed of a fold's weights: one of its own for each fold, 0 to 2**32 - 1."""
+    return _seed_of(seed, fold, 0, Purpose.WEIGHTS)
+
+
+def dropout_seed(seed: int, fold: int, epoch: int, layer: int) -> int:
+    """The seed of one layer's dropout in one epoch of a fold, 0 to 2**32 - 1."""
+    return _seed_of(seed, epoch, fold << 32 | layer, Purpose.DROPOUT)
+
+
+def _seed_of(seed: int, epoch: int, key: int, purpose: Purpose) -> int:
+    return int(draw(seed, epoch, np.array([key], np.uint64), purpose)[0] >> np.uint64(32))
 
 
 def _mix(z: np.ndarray) -> np.ndarray:

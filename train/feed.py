@@ -21,16 +21,17 @@ class Epochs(keras.utils.PyDataset):
 
     num_batches = None  # endless
 
-    def __init__(self, batches: TrainingBatches, workers: int = 1, depth: int = 3):
-        """workers: threads, 0 for none. depth: batches to have ready beyond the one in use."""
+    def __init__(self, batches: TrainingBatches, workers: int = 1, depth: int = 3, first: int = 0):
+        """workers: threads, 0 for none. depth: batches to have ready beyond the one in use. first: of them all."""
         super().__init__()
+        self._first = first
         self._read = ReadAhead(batches, workers=workers, depth=depth)
         self._error: Exception | None = None
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Batch number index."""
+    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
+        """Batch number index, counted from the first that is wanted."""
         try:
-            return self._read(index)
+            return self._read(self._first + index)
         except Exception as error:
             self._error = error
             raise

@@ -2,76 +2,186 @@
 
 import time
 from functools import partial
+from typing import Any
 
 import keras
 import numpy as np
+import xxhash
 
 from ensemble import PredictionsFolder
+from ensemble.metrics import accuracy, map3
 from train import callbacks
 from train.batches import TrainingBatches
+from train.checkpoint import Checkpoint
 from train.dataset import Dataset
-from train.draws import net_seed
+from train.draws import clip_keys, net_seed
 from train.feed import Epochs
-from train.moments import measure_moments
+from train.moments import Moments, measure_moments
 from train.nets import DUMMIES, NETS, build
 from train.predict import predict
 from train.progress import RunProgress
 from train.settings import Settings
+from train.standing import Standing
+from train.steps import compile_model
+from train.views import TrainingViews
 
 
 def fit_fold(
     fold: int, dataset: Dataset, settings: Settings, folder: PredictionsFolder, progress: RunProgress
 ) -> dict:
-    """Train a fold's net, predict every clip with its best weights, and write the fold into the folder.
+    """Train a fold's net, or go on with it, predict every clip, and write the fold into the folder.
 
     Returns:
         What the fold's marker says.
     Raises:
         SettingsError: the loss did not stay finite; the fold is not finished then.
     """
-    started = time.monotonic()
-    windows, targets = dataset.windows, dataset.targets
-    train = np.flatnonzero((folder.folds >= 0) & (folder.folds != fold))
-    held_out = np.flatnonzero(folder.folds == fold)
+    return _Fold(fold, dataset, settings, folder, progress).finish()
 
-    # a fold gives the same result whatever was trained before it in this process
-    keras.backend.clear_session()
-    keras.utils.set_random_seed(net_seed(settings.seed, fold))
-    moments = measure_moments(windows, train) if settings.net.kind == "mfcc" else None
-    net = (DUMMIES if settings.quick else NETS)[settings.model]
-    model = build(net, windows.shape, len(dataset.labels), settings.learning_rate, moments)
 
-    names = dataset.train["clip"].iloc[train]
-    batches = TrainingBatches(
-        windows, train, names, targets[train], len(dataset.labels), settings.batch_size, settings.seed
-    )
-    predict_clips = partial(predict, windows=windows, crops=settings.crops, batch_size=settings.batch_size)
+class _Fold:
+    """A fold at work."""
 
-    best = folder.path / f"model_{fold}.keras"
-    hooks = [
-        callbacks.Validation(partial(predict_clips, clips=held_out), targets[held_out]),
-        callbacks.StopAtNan(fold, settings.learning_rate),
-        keras.callbacks.ModelCheckpoint(best, monitor="val_loss", mode="min", save_best_only=True),
-        keras.callbacks.EarlyStopping(monitor="val_loss", mode="min", patience=settings.patience),
-        callbacks.History(folder.path / f"history_{fold}.csv"),
-        callbacks.Report(progress, len(train), settings.batch_size),
-        *callbacks.tensorboard(folder.path / "logs" / f"fold_{fold}"),
-    ]
-    with Epochs(batches) as feed:
-        history = model.fit(
-            feed,
-            steps_per_epoch=batches.steps,
-            epochs=settings.n_epochs,
-            callbacks=hooks,
-            shuffle=False,  # the batches are shuffled already
-            verbose=0,
-        ).history
+    def __init__(
+        self, fold: int, dataset: Dataset, settings: Settings, folder: PredictionsFolder, progress: RunProgress
+    ):
+        self.fold, self.dataset, self.settings = fold, dataset, settings
+        self.folder, self.progress, self.recipe = folder, progress, settings.recipe
+        self.train = np.flatnonzero((folder.folds >= 0) & (folder.folds != fold))
+        self.held_out = np.flatnonzero(folder.folds == fold)
+        self.n_epochs = self.recipe.n_epochs(len(self.train))
+        self.checkpoint = Checkpoint(folder.path / f"checkpoint_{fold}.npz", _identity(folder, fold))
+        self.model_path = folder.path / f"model_{fold}.keras"
 
-    model = keras.saving.load_model(best, safe_mode=True)
-    probabilities = predict_clips(model, clips=np.arange(len(dataset.train) + len(dataset.test)))
-    result = {
-        "epochs": len(history["val_loss"]),
-        "best_epoch": int(np.argmin(history["val_loss"])) + 1,
-        "seconds": round(time.monotonic() - started, 3),
+    def finish(self) -> dict:
+        """Train, predict, write."""
+        # a fold gives the same result whatever was trained before it in this process
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(net_seed(self.settings.seed, self.fold))
+        moments = self._moments()
+        batches = self._batches(moments)
+        model = self._model(moments, batches.steps)
+        standing = self.checkpoint.restore(model)
+        if standing.epochs:
+            self.progress.say(f"fold {self.fold}: goes on after epoch {standing.epochs} of {self.n_epochs}")
+        if standing.epochs < self.n_epochs and not standing.out_of_patience(self.recipe.patience):
+            self._fit(model, batches, standing)
+        started = time.monotonic()
+        model = self._kept(model)
+        probabilities = self._predict(model, clips=np.arange(len(self.dataset.train) + len(self.dataset.test)))
+        standing.seconds += time.monotonic() - started
+        result = self.folder.write_fold(
+            self.fold,
+            *np.split(probabilities, [len(self.dataset.train)]),
+            result=self._result(standing, probabilities),
+        )
+        self.checkpoint.remove()
+        return result
+
+    def _moments(self) -> Moments | None:
+        if self.settings.kind == "raw":
+            return None
+        moments = measure_moments(self.dataset.windows, self.train)
+        return moments.whole if self.recipe.standardise == "whole" else moments
+
+    def _batches(self, moments: Moments | None) -> TrainingBatches:
+        windows, dataset = self.dataset.windows, self.dataset
+        keys = clip_keys(dataset.train["clip"].iloc[self.train])
+        views = TrainingViews(
+            self.recipe,
+            self.settings.seed,
+            self.train,
+            keys,
+            windows.lengths[self.train],
+            windows.shape,
+            windows.kind,
+        )
+        answers = np.eye(len(dataset.labels), dtype=np.float32)[dataset.targets[self.train]]
+        weights = np.where(dataset.verified[self.train], 1, self.recipe.unverified_weight).astype(np.float32)
+        return TrainingBatches(
+            windows,
+            views,
+            answers,
+            weights if (weights != 1).any() else None,
+            self.recipe.batch_size,
+            None if moments is None else moments.mean.astype(np.float32),
+        )
+
+    def _model(self, moments: Moments | None, n_steps: int) -> keras.Model:
+        net = (DUMMIES if self.settings.quick else NETS)[self.settings.model]
+        model = build(net, self.dataset.windows.shape, len(self.dataset.labels), moments)
+        compile_model(model, self.recipe, self.n_epochs * n_steps)
+        return model
+
+    def _fit(self, model: keras.Model, batches: TrainingBatches, standing: Standing) -> None:
+        with Epochs(batches, first=standing.epochs * batches.steps) as feed:
+            model.fit(
+                feed,
+                steps_per_epoch=batches.steps,
+                initial_epoch=standing.epochs,
+                epochs=self.n_epochs,
+                callbacks=self._callbacks(standing),
+                shuffle=False,  # the batches are shuffled already
+                verbose=0,
+            )
+
+    def _callbacks(self, standing: Standing) -> list[keras.callbacks.Callback]:
+        judged, folder, recipe = self._judged(), self.folder.path, self.recipe
+        best = self.model_path if recipe.keep == "best" else None
+        predict_judged = partial(self._predict, clips=judged)
+        targets = self.dataset.targets[judged]
+        return [
+            callbacks.Dropouts(self.settings.seed, self.fold),
+            callbacks.Validation(predict_judged, targets, standing, recipe.validate_every, self.n_epochs, best),
+            callbacks.StopAtNan(self.fold, recipe.learning_rate),
+            callbacks.Patience(standing, recipe.patience),
+            callbacks.Report(self.progress, len(self.train), recipe.batch_size),
+            *callbacks.tensorboard(folder / "logs" / f"fold_{self.fold}", goes_on=standing.epochs > 0),
+            callbacks.Progress(standing, folder / f"history_{self.fold}.csv", self.checkpoint),
+        ]
+
+    def _judged(self) -> np.ndarray:
+        """The clips that validation scores."""
+        verified = self._verified() if self.recipe.validate_on == "verified" else []
+        return verified if len(verified) else self.held_out
+
+    def _verified(self) -> np.ndarray:
+        return self.held_out[self.dataset.verified[self.held_out]]
+
+    def _kept(self, model: keras.Model) -> keras.Model:
+        """The model that predicts, saved."""
+        if self.recipe.keep == "best":
+            return keras.saving.load_model(self.model_path, safe_mode=True)
+        model.optimizer.finalize_variable_values(model.trainable_weights)  # the averaged ones, if there are any
+        callbacks.save_model(model, self.model_path)
+        return model
+
+    def _predict(self, model: keras.Model, clips: np.ndarray) -> np.ndarray:
+        recipe = self.recipe
+        return predict(model, self.dataset.windows, clips, recipe.crops, recipe.batch_size, recipe.crop_mean)
+
+    def _result(self, standing: Standing, probabilities: np.ndarray) -> dict[str, Any]:
+        result = {
+            "epochs": standing.epochs,
+            "kept_epoch": standing.best_epoch if self.recipe.keep == "best" else standing.epochs,
+            "seconds": round(standing.seconds, 3),
+        }
+        verified = self._verified()
+        if len(verified) == len(self.held_out):
+            return result
+        scored = probabilities[verified], self.dataset.targets[verified]
+        return result | {
+            "n_verified": len(verified),
+            "verified_accuracy": accuracy(*scored),
+            "verified_map3": map3(*scored),
+        }
+
+
+def _identity(folder: PredictionsFolder, fold: int) -> dict[str, Any]:
+    """What a checkpoint must have been made with."""
+    clips = "\n".join(folder.clips_train["fname"] + folder.clips_train["label"]).encode()
+    return {key: folder.config.get(key) for key in ("settings", "seed", "stores", "n_parameters")} | {
+        "backend": keras.backend.backend(),
+        "fold": fold,
+        "clips": xxhash.xxh3_64_hexdigest(clips + folder.folds.tobytes()),
     }
-    return folder.write_fold(fold, *np.split(probabilities, [len(dataset.train)]), result=result)

@@ -1,13 +1,15 @@
 """Which fold each training clip belongs to: a stratified split, or what a column of train.csv says.
 
 The split is scikit-learn's `StratifiedKFold` without shuffling, over the clips that take part, in the order of
-train.csv, as in the notebook.
+train.csv, as in the notebook; `StratifiedGroupKFold`, likewise, where clips of one group must share a fold.
 """
 
 import re
+import warnings
 
 import numpy as np
-from sklearn.model_selection import StratifiedKFold
+import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from train.dataset import Dataset
 from train.settings import Settings, SettingsError
@@ -25,7 +27,7 @@ def assign_folds(dataset: Dataset, settings: Settings) -> np.ndarray:
     used = np.flatnonzero(dataset.usable)
     folds = np.full(len(dataset.train), -1)
     if settings.fold_column is None:
-        folds[used] = _stratified(dataset, used, settings.n_folds)
+        folds[used] = _stratified(dataset, used, settings)
     else:
         folds[used] = _by_column(dataset, used, settings.fold_column)
     return folds
@@ -46,8 +48,17 @@ def chosen_folds(settings: Settings, folds: np.ndarray) -> list[int]:
     return sorted(set(settings.fold)) if settings.fold else list(range(n_folds))
 
 
-def _stratified(dataset: Dataset, used: np.ndarray, n_folds: int) -> np.ndarray:
-    targets = dataset.targets[used]
+def missing_labels(dataset: Dataset, folds: np.ndarray) -> list[tuple[int, str, int]]:
+    """Labels that a fold's net never hears: fold, label, and how many clips of it the fold holds out."""
+    counts = np.zeros((int(folds.max()) + 1, len(dataset.labels)), np.int64)
+    used = folds >= 0
+    np.add.at(counts, (folds[used], dataset.targets[used]), 1)
+    alone = (counts > 0) & (counts == counts.sum(axis=0))
+    return [(int(fold), dataset.labels[label], int(counts[fold, label])) for fold, label in np.argwhere(alone)]
+
+
+def _stratified(dataset: Dataset, used: np.ndarray, settings: Settings) -> np.ndarray:
+    n_folds, targets = settings.n_folds, dataset.targets[used]
     counts = np.bincount(targets, minlength=len(dataset.labels))
     fewest = int(counts.argmin())
     if counts[fewest] < n_folds:
@@ -55,17 +66,35 @@ def _stratified(dataset: Dataset, used: np.ndarray, n_folds: int) -> np.ndarray:
             f"label {dataset.labels[fewest]!r}: clips that take part must be at least {n_folds}, one for each "
             f"fold, got {counts[fewest]}; lower --folds, or add clips"
         )
+    strata, groups = targets, None
+    if settings.recipe.strata == "label-verified":
+        strata = 2 * targets + dataset.verified[used]
+    if settings.group_by is not None:
+        groups = _groups(dataset, used, settings)
+    split = StratifiedKFold(n_folds) if groups is None else StratifiedGroupKFold(n_folds)
     folds = np.empty(len(used), np.int64)
-    for fold, (_, held_out) in enumerate(StratifiedKFold(n_folds).split(targets, targets)):
-        folds[held_out] = fold
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class")  # a stratum may be small, a label is not
+        for fold, (_, held_out) in enumerate(split.split(targets, strata, groups)):
+            folds[held_out] = fold
     return folds
 
 
+def _groups(dataset: Dataset, used: np.ndarray, settings: Settings) -> np.ndarray:
+    """A number for each clip's group; a clip without a value is a group of its own."""
+    values = _column(dataset, used, settings.group_by, "--group-by")
+    names = values.where(values != "", [f"\n{clip}" for clip in dataset.train["clip"].iloc[used]])
+    groups = names.factorize()[0]
+    if (found := int(groups.max()) + 1) < settings.n_folds:
+        raise SettingsError(
+            f"--group-by {settings.group_by}: groups must be at least {settings.n_folds}, one for each fold, "
+            f"got {found}; lower --folds"
+        )
+    return groups
+
+
 def _by_column(dataset: Dataset, used: np.ndarray, column: str) -> np.ndarray:
-    if column not in dataset.train:
-        there = ", ".join(name for name in dataset.train if name not in ("clip", "split", "slot"))
-        raise SettingsError(f"--fold-column must be a column of train.csv ({there}), got {column!r}")
-    values = dataset.train[column].astype("string").fillna("").str.strip()[used]
+    values = _column(dataset, used, column, "--fold-column")
     empty = values == ""
     if empty.any():
         clip = dataset.train["clip"][empty.index[empty][0]]
@@ -81,6 +110,14 @@ def _by_column(dataset: Dataset, used: np.ndarray, column: str) -> np.ndarray:
         )
     number = {value: fold for fold, value in enumerate(distinct)}
     return values.map(number).to_numpy(np.int64)
+
+
+def _column(dataset: Dataset, used: np.ndarray, column: str, flag: str) -> pd.Series:
+    """A column's values as text, "" where there is none."""
+    if column not in dataset.train:
+        there = ", ".join(name for name in dataset.train if name not in ("clip", "split", "slot"))
+        raise SettingsError(f"{flag} must be a column of train.csv ({there}), got {column!r}")
+    return dataset.train[column].astype("string").fillna("").str.strip().iloc[used]
 
 
 def _natural(value: str) -> list[tuple[int, int, str]]:

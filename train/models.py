@@ -1,4 +1,4 @@
-"""The nets by name: the kind of feature that each reads, where its predictions lie, what its poolings need.
+"""The nets by name: the kinds of feature that each reads, where its predictions lie, what its poolings need.
 
 What a net is made of stands in `nets`; this list is apart so that a command line can be checked before Keras,
 which takes seconds to import.
@@ -7,24 +7,27 @@ which takes seconds to import.
 from dataclasses import dataclass
 from typing import Literal
 
-ModelName = Literal["conv1d", "conv2d"]
+ModelName = Literal["conv1d", "conv2d", "mobilenet"]
+Kind = Literal["raw", "mfcc", "logmel"]
 
 
 @dataclass(frozen=True)
 class Model:
     """A net as the command line knows it.
 
-    kind: of store. folder: of predictions, under WORK. min_length: the shortest window that its poolings take,
-    in samples (raw) or frames (mfcc). min_mfcc: the fewest coefficients that they take.
+    kinds: of feature that it reads, the first unless told otherwise. folder: of predictions, under WORK.
+    min_length: the shortest window that it takes, in samples (raw) or frames. min_width: the fewest coefficients
+    or bands that it takes.
     """
 
-    kind: Literal["raw", "mfcc"]
+    kinds: tuple[Kind, ...]
     folder: str
     min_length: int
-    min_mfcc: int = 1
+    min_width: int = 1
 
 
 MODELS: dict[str, Model] = {
-    "conv1d": Model("raw", "predictions_1d_conv", min_length=1616),
-    "conv2d": Model("mfcc", "predictions_2d_conv", min_length=16, min_mfcc=16),
+    "conv1d": Model(("raw",), "predictions_1d_conv", min_length=1616),
+    "conv2d": Model(("mfcc", "logmel"), "predictions_2d_conv", min_length=16, min_width=16),
+    "mobilenet": Model(("logmel", "mfcc"), "predictions_mobilenet", min_length=32, min_width=32),
 }

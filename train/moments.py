@@ -1,10 +1,10 @@
-"""Mean and variance of each MFCC coefficient over some clips, in one pass over the memory maps, in float64."""
+"""Mean and variance of each coefficient or band over some clips, in one pass over the memory maps, in float64."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from train.windows import MfccWindows
+from train.windows import FrameWindows
 
 
 @dataclass(frozen=True)
@@ -14,8 +14,15 @@ class Moments:
     mean: np.ndarray
     variance: np.ndarray
 
+    @property
+    def whole(self) -> "Moments":
+        """The mean and variance of all coefficients together, for each of them."""
+        mean = self.mean.mean()
+        variance = (self.variance + (self.mean - mean) ** 2).mean()
+        return Moments(np.full_like(self.mean, mean), np.full_like(self.variance, variance))
 
-def measure_moments(windows: MfccWindows, clips: np.ndarray) -> Moments:
+
+def measure_moments(windows: FrameWindows, clips: np.ndarray) -> Moments:
     """Moments over every frame of the clips; silence around short clips does not count.
 
     Args:

@@ -1,11 +1,11 @@
-"""The nets, exactly as the notebook defines them.
+"""The nets: two exactly as the notebook defines them, and MobileNetV2.
 
 `build` makes a whole model: windows as they are cut, [clips, time, 1] or [clips, time, coefficients], in, and a
-probability for each label out. A net is a function from its input and the number of labels to its output.
+probability for each label out. A net is a function from its input and the number of labels to its output. Frames
+are standardised by a layer of the model, so that it is saved with the weights.
 
-Source: "Beginner's Guide to Audio Data", `get_1d_conv_model`, `get_2d_conv_model` and their dummies. It differs in
-one thing: the notebook standardises its array of MFCC with one mean and deviation before it trains; here a layer
-of the model does it, coefficient by coefficient, so that it is saved with the weights.
+Source: "Beginner's Guide to Audio Data", `get_1d_conv_model`, `get_2d_conv_model` and their dummies; Sandler et
+al., "MobileNetV2", 2018, as Keras has it.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def conv1d(x: KerasTensor, n_labels: int) -> KerasTensor:
 
 
 def conv2d(x: KerasTensor, n_labels: int) -> KerasTensor:
-    """The 2D convolutional net on MFCC windows."""
+    """The 2D convolutional net on windows of frames."""
     x = _image(x)
     for _ in range(4):
         x = layers.Conv2D(32, (4, 10), padding="same")(x)
@@ -44,25 +44,31 @@ def conv2d(x: KerasTensor, n_labels: int) -> KerasTensor:
     return layers.Dense(n_labels, activation="softmax")(x)
 
 
+def mobilenet(x: KerasTensor, n_labels: int) -> KerasTensor:
+    """MobileNetV2 of half the width, from scratch, on windows of frames as images of one channel."""
+    x = keras.applications.MobileNetV2(
+        input_tensor=_image(x), alpha=0.5, include_top=False, weights=None, pooling="avg"
+    ).output
+    return layers.Dense(n_labels, activation="softmax")(layers.Dropout(0.2)(x))
+
+
 def dummy1d(x: KerasTensor, n_labels: int) -> KerasTensor:
     """The notebook's dummy for raw windows: one pooling, one dense layer."""
     return layers.Dense(n_labels, activation="softmax")(layers.GlobalMaxPool1D()(x))
 
 
 def dummy2d(x: KerasTensor, n_labels: int) -> KerasTensor:
-    """The notebook's dummy for MFCC windows: one pooling, one dense layer."""
+    """The notebook's dummy for windows of frames: one pooling, one dense layer."""
     return layers.Dense(n_labels, activation="softmax")(layers.GlobalMaxPool2D()(_image(x)))
 
 
 Net = Callable[[KerasTensor, int], KerasTensor]
-NETS: dict[str, Net] = {"conv1d": conv1d, "conv2d": conv2d}
-DUMMIES: dict[str, Net] = {"conv1d": dummy1d, "conv2d": dummy2d}
+NETS: dict[str, Net] = {"conv1d": conv1d, "conv2d": conv2d, "mobilenet": mobilenet}
+DUMMIES: dict[str, Net] = {"conv1d": dummy1d, "conv2d": dummy2d, "mobilenet": dummy2d}
 
 
-def build(
-    net: Net, shape: tuple[int, int], n_labels: int, learning_rate: float, moments: Moments | None = None
-) -> keras.Model:
-    """A net as a model, compiled with the notebook's loss and optimiser.
+def build(net: Net, shape: tuple[int, int], n_labels: int, moments: Moments | None = None) -> keras.Model:
+    """A net as a model, not compiled yet.
 
     Args:
         shape: of a window, [time, 1] or [time, coefficients].
@@ -71,12 +77,10 @@ def build(
     window = keras.Input(shape)
     x = window if moments is None else layers.Normalization(mean=moments.mean, variance=moments.variance)(window)
     model = keras.Model(window, net(x, n_labels))
-    model.compile(
-        optimizer=keras.optimizers.Adam(learning_rate),
-        loss="categorical_crossentropy",
-        metrics=["accuracy"],
-        jit_compile=False,  # on the CPU, XLA takes about five times as long for conv1d
-    )
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            # Keras's MobileNetV2 has 0.999, which a few hundred steps leave near its start
+            layer.momentum = min(layer.momentum, 0.99)
     return model
 
 

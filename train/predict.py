@@ -1,4 +1,10 @@
-"""Probabilities of clips: those of their evenly spaced crops, averaged in float64."""
+"""Probabilities of clips: those of their evenly spaced crops, averaged in float64.
+
+The geometric mean, made to add up to 1 again, lets a crop that is sure of what a clip is not count for more than
+one that is sure of nothing, such as silence.
+"""
+
+from typing import Literal
 
 import keras
 import numpy as np
@@ -7,12 +13,21 @@ from train.ahead import ReadAhead
 from train.batches import CropBatches
 from train.windows import Windows
 
+_LEAST = 1e-7  # of a crop's probability in the geometric mean, as in Keras's cross-entropy
 
-def predict(net: keras.Model, windows: Windows, clips: np.ndarray, crops: int, batch_size: int) -> np.ndarray:
+
+def predict(
+    net: keras.Model,
+    windows: Windows,
+    clips: np.ndarray,
+    crops: int,
+    batch_size: int,
+    mean: Literal["arithmetic", "geometric"] = "arithmetic",
+) -> np.ndarray:
     """Predict some clips.
 
     Args:
-        windows: of the dataset. clips: int64 [n], numbers of the clips. crops: windows of a clip.
+        windows: of the dataset. clips: int64 [n], numbers of the clips. crops: windows of a clip. mean: over them.
     Returns:
         float64 [n, n_labels], in the order of clips.
     """
@@ -23,5 +38,10 @@ def predict(net: keras.Model, windows: Windows, clips: np.ndarray, crops: int, b
         rows, cut = read(index)
         # always of one size, or TensorFlow traces the net again for each other one
         full = np.resize(cut, (batch_size, *cut.shape[1:]))
-        np.add.at(sums, rows, net.predict_on_batch(full)[: len(cut)])
-    return sums / batches.counts[:, None]
+        probabilities = np.asarray(net.predict_on_batch(full)[: len(cut)], np.float64)
+        np.add.at(sums, rows, probabilities if mean == "arithmetic" else np.log(np.maximum(probabilities, _LEAST)))
+    means = sums / batches.counts[:, None]
+    if mean == "arithmetic":
+        return means
+    means = np.exp(means)
+    return means / means.sum(axis=1, keepdims=True)

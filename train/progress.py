@@ -45,6 +45,13 @@ class RunProgress:
     ) -> None:
         self._bar.stop()
 
+    @property
+    def place(self) -> str:
+        """Where the same command would go on, in words."""
+        if self.fold is None:
+            return "at the beginning"
+        return f"with fold {self.fold}" + (f", epoch {self._epoch + 1}" if self._epoch else "")
+
     def say(self, line: str) -> None:
         """Write a line of its own."""
         if self._console.is_terminal:
@@ -73,22 +80,28 @@ class RunProgress:
         self._bar.update(self._task, completed=n_clips, state=self._state())
 
     def end_epoch(self, scores: dict[str, float]) -> None:
-        """An epoch is done, with its loss, val_loss, val_accuracy and val_map3."""
+        """An epoch is done, with its loss, and val_loss, val_accuracy and val_map3 where it was validated."""
         self._epochs_done += 1
         self._epochs_left = self._left_after + self._n_epochs - self._epoch - 1
-        self._accuracy = scores["val_accuracy"]
-        if not self._console.is_terminal:
-            self.say(
-                f"fold {self.fold} epoch {self._epoch + 1}/{self._n_epochs}: loss {scores['loss']:.4f}, "
-                f"validation loss {scores['val_loss']:.4f}, accuracy {scores['val_accuracy']:.4f}, "
-                f"MAP@3 {scores['val_map3']:.4f}, {self._speed()}"
+        self._accuracy = scores.get("val_accuracy", self._accuracy)
+        if self._console.is_terminal:
+            return
+        validation = (
+            ""
+            if "val_loss" not in scores
+            else (
+                f" validation loss {scores['val_loss']:.4f}, accuracy {scores['val_accuracy']:.4f}, "
+                f"MAP@3 {scores['val_map3']:.4f},"
             )
+        )
+        epoch = f"fold {self.fold} epoch {self._epoch + 1}/{self._n_epochs}"
+        self.say(f"{epoch}: loss {scores['loss']:.4f},{validation} {self._speed()}")
 
     def end_fold(self, result: dict) -> None:
         """A fold is finished; result: what its marker says."""
         self._epochs_left = self._left_after
         self.say(
-            f"fold {self.fold}: finished after {result['epochs']} epochs, best {result['best_epoch']}, "
+            f"fold {self.fold}: finished after {result['epochs']} epochs, kept {result['kept_epoch']}, "
             f"accuracy {result['accuracy']:.4f}, MAP@3 {result['map3']:.4f}, {result['seconds']:.0f} s"
         )
 
@@ -101,10 +114,11 @@ class RunProgress:
         if not self._epochs_done:
             return speed
         seconds = (time.monotonic() - self._started) / self._epochs_done * self._epochs_left
-        return f"{speed}, {_duration(seconds)} left"
+        return f"{speed}, {duration(seconds)} left"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds in words, to the second or the minute."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

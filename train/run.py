@@ -8,10 +8,12 @@ import keras
 import numpy as np
 from filelock import FileLock, Timeout
 
+from cache import Store
 from ensemble import PredictionsFolder, create_predictions, move_aside
 from train.callbacks import has_tensorboard
 from train.dataset import Dataset
 from train.fit import fit_fold
+from train.folds import missing_labels
 from train.nets import DUMMIES, NETS, build, n_parameters
 from train.progress import RunProgress
 from train.provenance import git_revision, versions
@@ -38,7 +40,7 @@ def run(
     if settings.force and settings.predictions_path.exists():
         progress.say(f"{settings.predictions_path}: moved to {move_aside(settings.predictions_path)}")
     folder = _open_folder(settings, dataset, folds)
-    for line in _remarks(dataset):
+    for line in _remarks(dataset, folds, chosen):
         progress.say(line)
 
     done = set(folder.finished)
@@ -47,7 +49,7 @@ def run(
     todo = [fold for fold in chosen if fold not in done]
     for number, fold in enumerate(todo):
         n_clips = int(np.sum((folds >= 0) & (folds != fold)))
-        progress.begin_fold(fold, len(todo) - number, settings.n_epochs, n_clips)
+        progress.begin_fold(fold, len(todo) - number, settings.recipe.n_epochs(n_clips), n_clips)
         with _alone(folder, fold):
             progress.end_fold(fit_fold(fold, dataset, settings, folder, progress))
     return folder
@@ -77,9 +79,8 @@ def device() -> str:
 
 def _open_folder(settings: Settings, dataset: Dataset, folds: np.ndarray) -> PredictionsFolder:
     net = (DUMMIES if settings.quick else NETS)[settings.model]
-    model = build(net, dataset.windows.shape, len(dataset.labels), settings.learning_rate)
+    model = build(net, dataset.windows.shape, len(dataset.labels))
     store = dataset.windows.store
-    of_store = {"sr" if settings.net.kind == "raw" else "mfcc_sr": store.specification.sample_rate}
     return create_predictions(
         settings.predictions_path,
         labels=dataset.labels,
@@ -91,7 +92,7 @@ def _open_folder(settings: Settings, dataset: Dataset, folds: np.ndarray) -> Pre
             "model": settings.model,
             "n_parameters": n_parameters(model),
             "n_folds": int(folds.max()) + 1,
-            "settings": settings.binding() | of_store,
+            "settings": settings.binding() | _of_store(store),
             "seed": settings.seed,
             "stores": [store.identity],
             "versions": versions(keras.backend.backend()),
@@ -100,7 +101,16 @@ def _open_folder(settings: Settings, dataset: Dataset, folds: np.ndarray) -> Pre
     )
 
 
-def _remarks(dataset: Dataset) -> list[str]:
+def _of_store(store: Store) -> dict[str, int]:
+    """The numbers of the store that the settings left open."""
+    specification = store.specification
+    if specification.kind == "raw":
+        return {"sr": specification.sample_rate}
+    bands = {"logmel": specification.n_mels} if specification.kind == "logmel" else {}
+    return {"mfcc_sr": specification.sample_rate, **bands}
+
+
+def _remarks(dataset: Dataset, folds: np.ndarray, chosen: list[int]) -> list[str]:
     """What the user should know of the clips before training starts."""
     lines = []
     for reason, count in Counter(filter(None, dataset.reasons)).items():
@@ -111,6 +121,12 @@ def _remarks(dataset: Dataset) -> list[str]:
             f"{len(silent)} of {len(dataset.test)} test clips are empty or failed, predicted from silence: "
             f"{_few(silent)}"
         )
+    for fold, label, n_clips in missing_labels(dataset, folds):
+        if fold in chosen:
+            lines.append(
+                f"fold {fold}: label {label!r} has no clip to train on, all {n_clips} of it are held out, so this "
+                "fold cannot predict it"
+            )
     if not has_tensorboard():
         lines.append("TensorBoard is not installed, so no logs are written")
     return lines

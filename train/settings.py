@@ -1,76 +1,76 @@
 """What `python -m train` can be told, and what of it must be the same for all folds of a predictions folder."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from train.models import MODELS, Model, ModelName
+from cache.places import place
+from train.models import MODELS, Kind, Model, ModelName
+from train.recipe import DEFAULT, Recipe, RecipeName, recipe_for, unsaid
+
+if TYPE_CHECKING:
+    from cache.places import Place
 
 
 class SettingsError(ValueError):
     """Settings, or data under these settings, that cannot be trained on; the message is one line for the user."""
 
 
-def _unsaid(metavar: str, default: str):
-    """How the help shows a flag whose default is not a plain value."""
-    return arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
-
-
 @dataclass(frozen=True)
 class Settings:
-    """Train a net on every fold of a cache's clips, and predict all of them with each fold's best weights.
+    """Train a net on every fold of a cache's clips, and predict all of them with each fold's model.
 
-    Writes WORK/predictions_1d_conv/ (conv1d) or WORK/predictions_2d_conv/ (conv2d). The same command again keeps
-    the folds that are finished and trains the others; other settings for the same folder are refused. Prints the
-    out-of-fold accuracy and MAP@3 of each fold and of all. Exit codes: 0 done, 2 wrong input or usage, 130 stopped
-    by Ctrl-C.
+    Writes WORK/predictions_1d_conv/ (conv1d), WORK/predictions_2d_conv/ (conv2d) or WORK/predictions_mobilenet/.
+    The same command again keeps the folds that are finished, goes on with the one that was stopped after its last
+    finished epoch, and trains the others; other settings for the same folder are refused. Prints the out-of-fold
+    accuracy and MAP@3 of each fold and of all. `python -m train ls` compares the runs that there are. Exit codes:
+    0 done, 2 wrong input or usage, 130 stopped by Ctrl-C.
     """
 
     model: Positional[ModelName]
-    """The net: conv1d reads the raw waveform, conv2d the MFCCs."""
+    """The net: conv1d reads the raw waveform, conv2d MFCCs or log-mel frames, mobilenet log-mel frames or MFCCs."""
+    preset: Annotated[RecipeName, arg(name="recipe")] = "default"
+    """How to train: default is made for sounds; notebook is the notebook's procedure. Each flag below that is not
+    given has the recipe's value; --recipe notebook --help shows the notebook's."""
     work: Path = Path("work")
     """Folder of everything that is generated."""
-    cache: Annotated[Path | None, _unsaid("PATH", "WORK/cache")] = None
-    """Folder of the cache that featurize made."""
-    name: Annotated[str | None, _unsaid("NAME", "none; with --quick: quick")] = None
+    cache: Annotated[str | None, unsaid("PATH", "WORK/cache")] = None
+    """Folder of the cache that featurize made, or s3://BUCKET/PREFIX: its stores are then copied below WORK."""
+    name: Annotated[str | None, unsaid("NAME", "none; with --quick: quick")] = None
     """Keep this run apart: its predictions go to WORK/NAME/."""
-    sr: Annotated[int | None, _unsaid("INT", "the one that is there")] = None
-    """Sample rate of the raw store, Hz (conv1d)."""
+    features: Annotated[Kind | None, unsaid("{raw,mfcc,logmel}", "the first that the net reads")] = None
+    """What the net reads."""
+    sr: Annotated[int | None, unsaid("INT", "the one that is there")] = None
+    """Sample rate of the raw store, Hz."""
     mfcc: int = 40
-    """Coefficients of an MFCC frame; a store that has more serves too (conv2d)."""
-    mfcc_sr: Annotated[int | None, _unsaid("INT", "the one that is there")] = None
-    """Sample rate that the MFCC store was computed at, Hz (conv2d)."""
-    folds: Annotated[int | None, _unsaid("INT", "10; with --quick: 2")] = None
+    """Coefficients of an MFCC frame; a store that has more serves too."""
+    mfcc_sr: Annotated[int | None, unsaid("INT", "the one that is there")] = None
+    """Sample rate that the MFCC or log-mel store was computed at, Hz."""
+    logmel: Annotated[int | None, unsaid("INT", "the one that is there")] = None
+    """Bands of a log-mel frame."""
+    folds: Annotated[int | None, unsaid("INT", "10; with --quick: 2")] = None
     """Number of stratified folds."""
-    fold_column: Annotated[str | None, _unsaid("COLUMN", "none")] = None
+    group_by: Annotated[str | None, unsaid("COLUMN", "none")] = None
+    """Column of train.csv that says what clips share (a source, a speaker): clips of one value share a fold."""
+    fold_column: Annotated[str | None, unsaid("COLUMN", "none")] = None
     """Column of train.csv that says each clip's fold, in place of --folds."""
-    epochs: Annotated[int | None, _unsaid("INT", "50; with --quick: 1")] = None
-    """Most epochs to train a fold."""
-    batch_size: int = 64
-    """Windows in a batch."""
-    learning_rate: float = 1e-3
-    """Step size of Adam."""
-    seconds: float = 2.0
-    """Length of a window, seconds."""
-    patience: int = 5
-    """Stop a fold after so many epochs in a row without a better validation loss."""
+    fold: Annotated[tuple[int, ...], unsaid("I ...", "all")] = ()
+    """Train only these folds, counted from 0; another run, on another machine too, can add the others."""
     seed: int = 1001
-    """Fixes weights, order, windows and dropout."""
+    """Fixes weights, order, windows, augmentation and dropout."""
     verified_only: bool = False
     """Leave clips whose manually_verified is not 1 out of training and validation."""
-    fold: Annotated[tuple[int, ...], _unsaid("I ...", "all")] = ()
-    """Train only these folds, counted from 0; another run can add the others."""
-    crops: int = 5
-    """Evenly spaced windows of a clip whose predictions are averaged, for validation and prediction."""
     quick: bool = False
     """A trial: a net of one pooling and one dense layer, one epoch, two folds."""
-    limit: Annotated[int | None, _unsaid("INT", "all")] = None
+    limit: Annotated[int | None, unsaid("INT", "all")] = None
     """Use only the first LIMIT training clips and the first LIMIT test clips."""
     force: bool = False
     """Move a predictions folder that is already there aside, and start afresh."""
+    recipe: Annotated[Recipe, arg(name="")] = field(default=DEFAULT)
 
     @property
     def net(self) -> Model:
@@ -78,9 +78,19 @@ class Settings:
         return MODELS[self.model]
 
     @property
-    def cache_path(self) -> Path:
+    def kind(self) -> Kind:
+        """The kind of feature that the net reads."""
+        return self.features or self.net.kinds[0]
+
+    @cached_property
+    def cache_path(self) -> "Place":
         """Where the cache is."""
-        return self.work / "cache" if self.cache is None else self.cache
+        return place(self.cache or self.work / "cache")
+
+    @property
+    def copies_path(self) -> Path:
+        """Where stores of a cache in a bucket are copied to."""
+        return self.work / "cache-copy"
 
     @property
     def predictions_path(self) -> Path:
@@ -93,32 +103,58 @@ class Settings:
         """Folds of a stratified split."""
         return (2 if self.quick else 10) if self.folds is None else self.folds
 
-    @property
-    def n_epochs(self) -> int:
-        """Most epochs of a fold."""
-        return (1 if self.quick else 50) if self.epochs is None else self.epochs
-
     def binding(self) -> dict:
-        """What all folds of a predictions folder must share, defaults filled in, as plain values for JSON."""
-        values = asdict(self) | {"folds": self.n_folds, "epochs": self.n_epochs}
+        """What all folds of a predictions folder must share, defaults filled in, as plain values for JSON.
+
+        What no number depends on is left out: where things lie, and what other kinds of feature alone would read.
+        """
+        values = asdict(self)
+        recipe = values.pop("recipe")
+        values |= {"recipe": values.pop("preset"), "features": self.kind, "folds": self.n_folds}
         if self.fold_column is not None:
             values["folds"] = None
         elsewhere = ("work", "cache", "name", "fold", "force")
-        of_other_kind = {"raw": ("mfcc", "mfcc_sr"), "mfcc": ("sr",)}[self.net.kind]
-        return {key: value for key, value in values.items() if key not in (*elsewhere, *of_other_kind)}
+        skipped = {*elsewhere, *_OF_OTHER_KINDS[self.kind]}
+        return {key: value for key, value in (values | recipe).items() if key not in skipped}
+
+
+_OF_OTHER_KINDS = {
+    "raw": ("mfcc", "mfcc_sr", "logmel", "band_mask", "standardise"),
+    "mfcc": ("sr", "logmel", "polarity", "band_mask"),
+    "logmel": ("sr", "mfcc", "polarity"),
+}
+
+
+def settings_for(model: ModelName, preset: RecipeName = "default", **values: Any) -> Settings:
+    """Settings as the command line makes them; values: of fields of Settings and of its recipe, by name."""
+    parts = {name: values.pop(name) for name in set(values) & {part.name for part in fields(Recipe)}}
+    settings = Settings(model, preset, **values)
+    return replace(settings, recipe=replace(defaults(settings), **parts))
+
+
+def defaults(settings: Settings) -> Recipe:
+    """The recipe that flags which are not given take their values from: the preset's, or a trial's."""
+    recipe = recipe_for(settings.preset, settings.model)
+    return replace(recipe, epochs=1) if settings.quick else recipe
 
 
 _AT_LEAST = {
     "sr": 1,
     "mfcc": 1,
     "mfcc_sr": 1,
+    "logmel": 1,
     "epochs": 1,
     "batch_size": 1,
     "patience": 0,
+    "validate_every": 1,
+    "mixup": 0,
+    "gain": 0,
     "seed": 0,
     "crops": 1,
     "limit": 1,
 }
+_ABOVE_ZERO = ("learning_rate", "seconds", "unverified_weight")
+_BELOW_ONE = ("warmup", "time_mask", "band_mask", "label_smoothing", "averaging")
 
 
 def check(settings: Settings) -> None:
@@ -127,23 +163,33 @@ def check(settings: Settings) -> None:
     Raises:
         SettingsError: names the flag, the rule and the value.
     """
-    for field, low in _AT_LEAST.items():
-        value = getattr(settings, field)
-        _require(value is None or value >= low, field, f"at least {low}", value)
-    for field in ("learning_rate", "seconds"):
-        value = getattr(settings, field)
-        _require(math.isfinite(value) and value > 0, field, "a finite number above 0", value)
+    values = asdict(settings) | asdict(settings.recipe)
+    for name, value in values.items():
+        _require(not isinstance(value, float) or math.isfinite(value), name, "a finite number", value)
+    for name, low in _AT_LEAST.items():
+        _require(values[name] is None or values[name] >= low, name, f"at least {low}", values[name])
+    for name in _ABOVE_ZERO:
+        _require(values[name] > 0, name, "above 0", values[name])
+    for name in _BELOW_ONE:
+        _require(0 <= values[name] < 1, name, "at least 0 and below 1", values[name])
     _require(settings.seed < 2**63, "seed", "below 2**63", settings.seed)
+    _require(settings.kind in settings.net.kinds, "features", _readable(settings), settings.kind)
     _check_folds(settings)
+    _check_recipe(settings.recipe)
     if settings.name is not None:
         plain = settings.name not in ("", ".", "..") and Path(settings.name).name == settings.name
         _require(plain, "name", "one plain folder name", repr(settings.name))
 
 
+def _readable(settings: Settings) -> str:
+    return f"{' or '.join(settings.net.kinds)}, which is what {settings.model} reads"
+
+
 def _check_folds(settings: Settings) -> None:
-    if settings.fold_column is not None and settings.folds is not None:
+    if settings.fold_column is not None and (settings.folds is not None or settings.group_by is not None):
+        name, value = ("folds", settings.folds) if settings.folds is not None else ("group-by", settings.group_by)
         raise SettingsError(
-            f"--folds must be left out with --fold-column, got {settings.folds}; "
+            f"--{name} must be left out with --fold-column, got {value}; "
             f"the values of {settings.fold_column!r} are the folds"
         )
     at_least_two = "at least 2, one part is held out for validation"
@@ -151,6 +197,15 @@ def _check_folds(settings: Settings) -> None:
     _require(all(fold >= 0 for fold in settings.fold), "fold", "at least 0", min(settings.fold, default=0))
 
 
-def _require(right: bool, field: str, rule: str, value: object) -> None:
+def _check_recipe(recipe: Recipe) -> None:
+    """A schedule that is to end at the last epoch, and weights that are to be the best, have conditions."""
+    if recipe.patience is not None and recipe.schedule == "cosine":
+        raise SettingsError(
+            f"--patience must be left out with --schedule cosine, which runs to its end, got {recipe.patience}; "
+            "leave it out, or add --schedule constant"
+        )
+
+
+def _require(right: bool, name: str, rule: str, value: object) -> None:
     if not right:
-        raise SettingsError(f"--{field.replace('_', '-')} must be {rule}, got {value}; see python -m train --help")
+        raise SettingsError(f"--{name.replace('_', '-')} must be {rule}, got {value}; see python -m train --help")

@@ -9,11 +9,11 @@ from ensemble.metrics import accuracy, map3
 def result_table(folder: PredictionsFolder) -> str:
     """Lines for standard output: clips, epochs, out-of-fold accuracy and MAP@3, and where the predictions are."""
     finished = folder.finished
-    lines = [f"{'fold':<8}{'clips':>8}{'epochs':>8}{'best':>6}{'OOF accuracy':>14}{'OOF MAP@3':>11}"]
+    lines = [f"{'fold':<8}{'clips':>8}{'epochs':>8}{'kept':>6}{'OOF accuracy':>14}{'OOF MAP@3':>11}"]
     for fold in finished:
         result = folder.result(fold)
         lines.append(
-            f"{fold:<8}{result['n_clips']:>8}{result['epochs']:>8}{result['best_epoch']:>6}"
+            f"{fold:<8}{result['n_clips']:>8}{result['epochs']:>8}{result['kept_epoch']:>6}"
             f"{result['accuracy']:>14.4f}{result['map3']:>11.4f}"
         )
     if finished:

@@ -1,37 +1,40 @@
 """Windows cut straight from a store's memory maps; no clip is ever loaded whole.
 
-`RawWindows` and `MfccWindows` read one kind of store each and share one form: `length` and `shape` of a window,
-`lengths` of the clips, and `cut`. Clips are numbered as in the dataset, training clips first.
+`RawWindows` and `FrameWindows` read waveforms and frames (MFCC or log-mel) and share one form: `length` and `shape`
+of a window, `lengths` of the clips, and `cut`, which cuts what `Views` ask for. Clips are numbered as in the
+dataset, training clips first.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
-from numba import njit
 
-from cache import MfccSpecification, RawSpecification, Store
+from cache import LogmelSpecification, MfccSpecification, RawSpecification, Store
+from train import kernels
+from train.views import Views
 
 _BLOCK = 8192  # frames
+Specification = RawSpecification | MfccSpecification | LogmelSpecification
 
 
-def window_length(specification: RawSpecification | MfccSpecification, seconds: float) -> int:
-    """Length of a window: samples of raw, or MFCC frames as librosa counts them, 1 + samples // hop."""
+def window_length(specification: Specification, seconds: float) -> int:
+    """Length of a window: samples of raw, or frames as librosa counts them, 1 + samples // hop."""
     samples = round(seconds * specification.sample_rate)
     return samples if specification.kind == "raw" else 1 + samples // specification.hop_length
 
 
-def window_seconds(specification: RawSpecification | MfccSpecification, length: int) -> float:
+def window_seconds(specification: Specification, length: int) -> float:
     """The shortest window of that many samples or frames, in seconds, rounded up to a tenth of a millisecond."""
     samples = length if specification.kind == "raw" else (length - 1) * specification.hop_length
     return -(-samples * 10_000 // specification.sample_rate) / 10_000
 
 
 class _Windows:
-    """What both kinds share: where each clip lies, and the part of it that a window shows."""
+    """What both share: where each clip lies, and the part of it that a window shows."""
 
     def __init__(self, store: Store, slots: np.ndarray, length: int):
         """slots: int64 [clips]. length: of a window, in samples or frames."""
-        self.store, self.length = store, length
+        self.store, self.length, self.kind = store, length, store.specification.kind
         self.lengths = store.length[slots].astype(np.int64)
         self._begins = store.start[slots].astype(np.int64)
 
@@ -51,83 +54,89 @@ class RawWindows(_Windows):
         self.shape = (length, 1)
         self._scale = store.scale[slots].astype(np.float32)
 
-    def cut(self, clips: np.ndarray, starts: np.ndarray) -> np.ndarray:
-        """One window of each clip.
+    def cut(self, views: Views, fill: np.ndarray | None = None) -> np.ndarray:
+        """One window of each view.
+
+        Two waveforms are mixed at the same range, each brought to 1 first, and the mixture is normalised. Gain and
+        polarity come last; what a mask hides is silent.
 
         Args:
-            clips, starts: int64 [n]; starts in samples, negative where silence comes first.
+            views: starts in samples, negative where silence comes first. fill: not used.
         Returns:
             float32 [n, length, 1]; (x - min) / (max - min + 1e-6) - 0.5 of each padded window, so that a silent
             one is -0.5 everywhere.
         """
-        out = np.empty((len(clips), self.length), np.float32)
-        for row, clip, start in zip(out, clips.tolist(), starts.tolist(), strict=True):
-            samples, before = self._part(clip, start)
-            _normalise(samples, self._scale[clip], before, row)
+        out = np.empty((len(views.clips), self.length), np.float32)
+        factors = 10 ** (views.gains / 20) * np.where(views.flipped, np.float32(-1), np.float32(1))
+        for i, row in enumerate(out):
+            samples, before = self._part(int(views.clips[i]), int(views.starts[i]))
+            scale, share = self._scale[views.clips[i]], views.shares[i]
+            if share == 1:
+                silence = kernels.normalise(samples, scale, before, factors[i], row)
+            else:
+                other, other_before = self._part(int(views.partners[i]), int(views.partner_starts[i]))
+                other_scale = self._scale[views.partners[i]]
+                kernels.mix(samples, scale, before, share, other, other_scale, other_before, row)
+                silence = kernels.normalise_again(row, factors[i])
+            for first, end in views.time_masks[i]:
+                row[first:end] = silence
         return out[:, :, None]
 
 
-class MfccWindows(_Windows):
-    """Windows of MFCC frames, padded with the frame that librosa gives for silence in that clip."""
+class FrameWindows(_Windows):
+    """Windows of frames, padded with the frame that librosa gives for silence in that clip."""
 
-    def __init__(self, store: Store, slots: np.ndarray, length: int, n_mfcc: int):
-        """n_mfcc: coefficients to take, at most those of the store."""
+    def __init__(self, store: Store, slots: np.ndarray, length: int, width: int):
+        """width: coefficients or bands to take, at most those of the store."""
         super().__init__(store, slots, length)
-        self.shape = (length, n_mfcc)
-        self._silence = np.where(self.lengths > 0, store.silence[slots], _silent_recording(store.specification))
+        self.shape = (length, width)
+        self._loudness = _loudness(store.specification, width)
+        floor = 10 * np.log10(store.specification.amin) * self._loudness[0]  # where all of a recording is silent
+        self._silence = np.where(self.lengths > 0, store.silence[slots], floor).astype(np.float32)
 
-    def cut(self, clips: np.ndarray, starts: np.ndarray) -> np.ndarray:
-        """One window of each clip.
+    def cut(self, views: Views, fill: np.ndarray | None = None) -> np.ndarray:
+        """One window of each view; frames are mixed as they are, in dB.
 
         Args:
-            clips, starts: int64 [n]; starts in frames, negative where silence comes first.
+            views: starts in frames, negative where silence comes first.
+            fill: float32 [width], the frame that masks put in place of others; needed where there are masks.
         Returns:
-            float32 [n, length, n_mfcc], as cached.
+            float32 [n, length, width], as cached where the views change nothing.
         """
-        out = np.empty((len(clips), *self.shape), np.float32)
-        for row, clip, start in zip(out, clips.tolist(), starts.tolist(), strict=True):
-            frames, before = self._part(clip, start)
-            after = before + len(frames)
-            row[before:after] = frames[:, : self.shape[1]]
-            row[:before] = row[after:] = 0
-            row[:before, 0] = row[after:, 0] = self._silence[clip]
+        out = np.empty((len(views.clips), *self.shape), np.float32)
+        for i, window in enumerate(out):
+            kernels.place(*self._shown(views.clips[i], views.starts[i]), window)
+            if views.shares[i] < 1:
+                kernels.blend(*self._shown(views.partners[i], views.partner_starts[i]), views.shares[i], window)
+            if views.gains[i]:
+                window += views.gains[i] * self._loudness
+            for first, end in views.time_masks[i]:
+                window[first:end] = fill
+            for first, end in views.band_masks[i]:
+                window[:, first:end] = fill[first:end]
         return out
 
     def frames(self, clip: int) -> Iterator[np.ndarray]:
-        """All frames of a clip, as cached, in blocks of a bounded size: float32 [n, n_mfcc]."""
+        """All frames of a clip, as cached, in blocks of a bounded size: float32 [n, width]."""
         begin, end = int(self._begins[clip]), int(self._begins[clip] + self.lengths[clip])
         for first in range(begin, end, _BLOCK):
             yield self.store.read(first, min(first + _BLOCK, end))[:, : self.shape[1]]
 
-
-Windows = RawWindows | MfccWindows
-
-
-def _silent_recording(specification: MfccSpecification) -> float:
-    """First coefficient where all is silence: every mel band at the lowest level, through the orthonormal DCT."""
-    return 10 * np.log10(specification.amin) * np.sqrt(specification.n_mels)
+    def _shown(self, clip: np.int64, start: np.int64) -> tuple[np.ndarray, int, np.ndarray]:
+        """The clip's frames in a window, how much silence comes before them, and its silent frame."""
+        frames, before = self._part(int(clip), int(start))
+        silent = np.where(self._loudness > 0, self._silence[clip], np.float32(0))
+        return frames, before, silent
 
 
-@njit(nogil=True, cache=True)
-def _normalise(samples, scale, before, out):
-    """Write samples * scale, `before` zeros ahead of it and zeros after it, normalised by its own range."""
-    zero, half = np.float32(0), np.float32(0.5)
-    low, high = _range(samples, len(samples) < len(out))
-    least = np.float32(low) * scale
-    divisor = np.float32(high) * scale - least + np.float32(1e-6)
-    after = before + len(samples)
-    inner = out[before:after]  # plain indices from 0 on both sides, or LLVM does not vectorise the loop
-    for i in range(len(samples)):
-        inner[i] = (np.float32(samples[i]) * scale - least) / divisor - half
-    out[:before] = out[after:] = (zero - least) / divisor - half
+Windows = RawWindows | FrameWindows
 
 
-@njit(nogil=True, cache=True, fastmath={"nnan", "nsz"})  # a store holds no NaN
-def _range(samples, with_zero):
-    """Least and greatest sample, of samples and a zero if with_zero; one of the two there is."""
-    low = high = samples.dtype.type(0) if with_zero else samples[0]
-    for i in range(len(samples)):
-        sample = samples[i]
-        low = sample if sample < low else low
-        high = sample if sample > high else high
-    return low, high
+def _loudness(specification: MfccSpecification | LogmelSpecification, width: int) -> np.ndarray:
+    """What one dB more adds to each coefficient or band; float32 [width].
+
+    Every log-mel band rises by 1; the orthonormal DCT of that is sqrt(n_mels) in the first MFCC and 0 elsewhere.
+    """
+    if specification.kind == "logmel":
+        return np.ones(width, np.float32)
+    return np.sqrt(specification.n_mels, dtype=np.float32) * (np.arange(width) == 0)

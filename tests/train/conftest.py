@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from cache import MfccSpecification, RawSpecification, open_cache
+from cache import LogmelSpecification, MfccSpecification, RawSpecification, open_cache
 from featurize.dataset import read_dataset
 from featurize.run import Options, run
 from train.dataset import open_dataset
-from train.settings import Settings
+from train.settings import settings_for
 
 RATE = 4000
 LABELS = ("Hum", "None", "Rain drops")
@@ -67,6 +67,19 @@ def mfcc_store():
     return make
 
 
+@pytest.fixture
+def logmel_store():
+    """A function that makes a log-mel store of clips, float32 [frames, bands], with a silence for each."""
+
+    def make(clips, silences):
+        lengths = np.array([len(clip) for clip in clips])
+        specification = LogmelSpecification(clips[0].shape[1], RATE)
+        features = np.concatenate(clips).astype(np.float32)
+        return ArrayStore(features, lengths, specification, silence=np.array(silences, np.float32))
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def small_dataset(tmp_path_factory) -> Path:
     """A dataset of 20 training clips of three labels and 4 test clips.
@@ -114,7 +127,7 @@ def other_work(tmp_path_factory) -> Path:
 def dataset(work):
     """A function that opens the dataset under some settings."""
     return lambda model="conv1d", **settings: open_dataset(
-        open_cache(work / "cache"), Settings(model, work=work, **settings)
+        open_cache(work / "cache"), settings_for(model, work=work, **settings)
     )
 
 
@@ -146,7 +159,7 @@ def untrained(monkeypatch):
         random = np.random.default_rng(fold)
         n_clips, n_labels = len(dataset.train) + len(dataset.test), len(dataset.labels)
         made_up = random.dirichlet(np.ones(n_labels), n_clips)
-        result = {"epochs": 2, "best_epoch": 1, "seconds": 1.0}
+        result = {"epochs": 2, "kept_epoch": 1, "seconds": 1.0}
         return folder.write_fold(fold, *np.split(made_up, [len(dataset.train)]), result=result)
 
     monkeypatch.setattr("train.run.fit_fold", fit_fold)

@@ -1,9 +1,13 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from train.batches import CropBatches, TrainingBatches
 from train.draws import Purpose, clip_keys, draw
+from train.recipe import NOTEBOOK
 from train.starts import crop_counts, crop_starts, random_starts
+from train.views import TrainingViews
 
 N_CLIPS, WINDOW = 23, 40
 
@@ -14,18 +18,23 @@ class Ramps:
     length, shape = WINDOW, (WINDOW, 1)
     lengths = np.random.default_rng(0).integers(10, 200, N_CLIPS)
 
-    def cut(self, clips, starts):
-        return (clips * 1000 + starts)[:, None, None] + np.arange(WINDOW, dtype=np.float32)[None, :, None]
+    def cut(self, views, fill=None):
+        firsts = views.clips * 1000 + views.starts
+        self.views, self.fill = views, fill
+        return firsts[:, None, None] + np.arange(WINDOW, dtype=np.float32)[None, :, None]
 
 
 NAMES = [f"{number}.wav" for number in range(N_CLIPS)]
 TARGETS = np.arange(N_CLIPS) % 3
 
 
-def _batches(batch_size, seed=1, clips=None):
+def _batches(batch_size, seed=1, clips=None, windows=None, weights=None, fill=None, **changes):
     clips = np.arange(N_CLIPS) if clips is None else np.asarray(clips)
-    names = [NAMES[clip] for clip in clips]
-    return TrainingBatches(Ramps(), clips, names, TARGETS[clips], 3, batch_size, seed)
+    keys = clip_keys([NAMES[clip] for clip in clips])
+    recipe = dataclasses.replace(NOTEBOOK, **changes)
+    views = TrainingViews(recipe, seed, clips, keys, Ramps.lengths[clips], Ramps.shape, "raw")
+    answers = np.eye(3, dtype=np.float32)[TARGETS[clips]]
+    return TrainingBatches(windows or Ramps(), views, answers, weights, batch_size, fill)
 
 
 def _epoch(batches, epoch):
@@ -70,6 +79,24 @@ def test_answers_name_the_clips_label():
         clips = np.floor((windows[:, 0, 0] + 500) / 1000).astype(int)
         assert answers.dtype == np.float32
         assert np.array_equal(answers, np.eye(3)[TARGETS[clips]])
+
+
+def test_answers_and_weights_are_mixed_as_the_windows_are():
+    windows, weights = Ramps(), np.linspace(0.5, 1, N_CLIPS).astype(np.float32)
+    batches = _batches(N_CLIPS, windows=windows, weights=weights, mixup=1.0)
+    _, answers, mixed = batches(0)
+    clips, partners, shares = windows.views.clips, windows.views.partners, windows.views.shares
+    assert (shares < 1).any() and (clips != partners).any()
+    own, other = np.eye(3)[TARGETS[clips]], np.eye(3)[TARGETS[partners]]
+    assert np.allclose(answers, own * shares[:, None] + other * (1 - shares[:, None]))
+    assert np.allclose(mixed, weights[clips] * shares + weights[partners] * (1 - shares))
+    assert answers.dtype == mixed.dtype == np.float32
+
+
+def test_masks_are_filled_with_the_frame_given():
+    windows, fill = Ramps(), np.array([7], np.float32)
+    _batches(5, windows=windows, fill=fill)(0)
+    assert windows.fill is fill
 
 
 def test_epochs_and_seeds_differ():

@@ -8,18 +8,88 @@ import pytest
 
 from train import callbacks
 from train.settings import SettingsError
+from train.standing import Standing
 
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4], [0.5, 0.4, 0.1]])
 TARGETS = np.array([0, 2, 1])
 
 
-def test_validation_puts_its_scores_into_the_logs():
+@pytest.fixture
+def model():
+    x = keras.Input((2,))
+    model = keras.Model(x, keras.layers.Dense(3, activation="softmax")(x))
+    model.compile(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5), "categorical_crossentropy")
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def _validation(model, standing, predict=lambda model: PROBABILITIES, every=1, n_epochs=9, best=None):
+    validation = callbacks.Validation(model, predict, TARGETS, standing, every, n_epochs, best)
+    validation.set_model(model)
+    return validation
+
+
+def test_validation_puts_its_scores_into_the_logs(model):
     logs = {"loss": 1.0}
-    callbacks.Validation(lambda model: PROBABILITIES, TARGETS).on_epoch_end(0, logs)
+    _validation(model, Standing()).on_epoch_end(0, logs)
     assert logs["loss"] == 1.0
     assert logs["val_loss"] == pytest.approx(-np.log([0.7, 0.4, 0.4]).mean())
     assert logs["val_accuracy"] == pytest.approx(2 / 3)
     assert logs["val_map3"] == pytest.approx((1 + 1 + 1 / 2) / 3)
+
+
+def test_validation_comes_every_so_many_epochs_and_last(model):
+    validation, validated = _validation(model, Standing(), every=4, n_epochs=10), []
+    for epoch in range(10):
+        validation.on_epoch_end(epoch, logs := {})
+        validated += [epoch + 1] * ("val_loss" in logs)
+    assert validated == [4, 8, 10]
+
+
+def test_validation_looks_at_the_averaged_weights_and_leaves_the_models_own(model):
+    (kernel, _), seen = model.trainable_weights, []
+    average = [variable for variable in model.optimizer.variables if variable.shape == kernel.shape][-1]
+    average.assign(np.full((2, 3), 7.0))
+    own = keras.ops.convert_to_numpy(kernel).copy()
+
+    def predict(net):
+        seen.append(keras.ops.convert_to_numpy(net.trainable_weights[0]).copy())
+        return PROBABILITIES
+
+    _validation(model, Standing(), predict).on_epoch_end(0, {})
+    assert (seen[0] == 7).all()
+    assert np.array_equal(keras.ops.convert_to_numpy(kernel), own)
+
+
+def test_the_best_model_is_kept_where_that_is_asked_for(model, tmp_path):
+    standing, path = Standing(), tmp_path / "model_0.keras"
+    worse = np.full((3, 3), 1 / 3)
+    for epoch, probabilities in enumerate([worse, PROBABILITIES, worse]):
+        model.trainable_weights[0].assign(np.full((2, 3), epoch))
+        for variable in model.optimizer.variables:
+            if tuple(variable.shape) == (2, 3):
+                variable.assign(np.full((2, 3), epoch))
+        _validation(model, standing, lambda model, p=probabilities: p, best=path).on_epoch_end(epoch, {})
+    assert (standing.best_epoch, standing.unimproved) == (2, 1)
+    assert (keras.ops.convert_to_numpy(keras.saving.load_model(path).trainable_weights[0]) == 1).all()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model_0.keras"]
+
+
+def test_dropouts_are_seeded_by_seed_fold_and_epoch():
+    x = keras.Input((2,))
+    y = keras.layers.Dropout(0.5)(keras.layers.Dropout(0.5)(x))
+    model = keras.Model(x, y)
+    first, second = (layer.seed_generator.state for layer in model.layers[1:])
+
+    def states(seed, fold, epoch):
+        dropouts = callbacks.Dropouts(model, seed, fold)
+        dropouts.set_model(model)
+        dropouts.on_epoch_begin(epoch)
+        return tuple(keras.ops.convert_to_numpy(first)), tuple(keras.ops.convert_to_numpy(second))
+
+    assert states(1, 2, 3) == states(1, 2, 3)
+    different = {pair for arguments in [(1, 2, 3), (2, 2, 3), (1, 3, 3), (1, 2, 4)] for pair in states(*arguments)}
+    assert len(different) == 8
 
 
 def test_cross_entropy_is_kerass():
@@ -48,24 +118,45 @@ def test_a_validation_loss_that_is_not_finite_stops_the_fold():
 
 def test_finite_losses_pass():
     stop = callbacks.StopAtNan(0, 0.5)
-    stop.on_train_batch_end(0, {"loss": 1e30})
+    stop.on_train_batch_end(0, {"loss": 999.0})
     stop.on_epoch_end(0, {"val_loss": 0.0})
+    stop.on_epoch_end(1, {"loss": 1.0})
 
 
-def test_history_has_a_line_an_epoch(tmp_path):
+def test_a_loss_beyond_all_bounds_stops_the_fold():
+    message = r"fold 3: loss must stay below 1000, got 50000; try a lower --learning-rate than 0.5"
+    with pytest.raises(SettingsError, match=message):
+        callbacks.StopAtNan(3, 0.5).on_train_batch_end(0, {"loss": 5e4})
+
+
+@pytest.mark.parametrize(("patience", "stopped_after"), [(None, None), (0, 3), (1, 3), (2, 4)])
+def test_patience_counts_validations_without_a_better_loss(patience, stopped_after):
+    standing, model = Standing(), SimpleNamespace(stop_training=False)
+    callback = callbacks.Patience(standing, patience)
+    callback.set_model(model)
+    stopped = None
+    for epoch, loss in enumerate([3.0, 2.0, 2.5, 2.0, 1.0], start=1):
+        standing.validated(epoch, loss)
+        callback.on_epoch_end(epoch, {})
+        stopped = stopped or (epoch if model.stop_training else None)
+    assert stopped == stopped_after
+
+
+def test_progress_writes_history_and_then_the_checkpoint(tmp_path):
     (tmp_path / "history_0.csv").write_text("what a run that was stopped has left")
-    history = callbacks.History(tmp_path / "history_0.csv")
-    history.on_train_begin()
-    for epoch in range(2):
-        history.on_epoch_begin(epoch)
-        logs = {"val_map3": 0.5, "loss": 2.5 - epoch, "accuracy": 0.25, "val_loss": 1.5, "val_accuracy": 0.75}
-        history.on_epoch_end(epoch, logs)
+    saved, standing = [], Standing()
+    checkpoint = SimpleNamespace(save=lambda model, standing: saved.append((standing.epochs, len(standing.rows))))
+    progress = callbacks.Progress(standing, tmp_path / "history_0.csv", checkpoint)
+    progress.set_model(None)
+    logs = {"val_map3": 0.5, "accuracy": 0.25, "val_loss": 1.5, "val_accuracy": 0.75, "loss": 2.5, "other": 1}
+    for epoch, present in enumerate([logs, {"loss": 1.5, "accuracy": 0.5}]):
+        progress.on_epoch_begin(epoch)
+        progress.on_epoch_end(epoch, present)
     rows = list(csv.DictReader(open(tmp_path / "history_0.csv")))
     assert list(rows[0]) == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_map3", "seconds"]
-    assert [(row["epoch"], row["loss"], row["val_map3"]) for row in rows] == [
-        ("1", "2.5", "0.5"),
-        ("2", "1.5", "0.5"),
-    ]
+    assert [(row["epoch"], row["loss"], row["val_map3"]) for row in rows] == [("1", "2.5", "0.5"), ("2", "1.5", "")]
+    assert saved == [(1, 1), (2, 2)]
+    assert standing.seconds > 0
 
 
 def test_the_display_hears_of_clips_and_scores():

@@ -3,7 +3,8 @@ import pytest
 
 from cache import CacheError, open_cache
 from train.dataset import open_dataset
-from train.settings import Settings, SettingsError
+from train.settings import SettingsError, settings_for
+from train.views import plain_views
 
 
 def test_labels_stand_in_the_order_of_their_first_appearance(dataset):
@@ -28,8 +29,8 @@ def test_empty_and_failed_clips_are_left_out_and_said(dataset):
 
 
 def test_empty_and_failed_clips_are_silence(dataset):
-    assert (dataset().windows.cut(np.array([18, 19, 23]), np.zeros(3, int)) == -0.5).all()
-    windows = dataset("conv2d", mfcc=20).windows.cut(np.array([18, 19, 23]), np.zeros(3, int))
+    assert (dataset().windows.cut(plain_views(np.array([18, 19, 23]), np.zeros(3, int))) == -0.5).all()
+    windows = dataset("conv2d", mfcc=20).windows.cut(plain_views(np.array([18, 19, 23]), np.zeros(3, int)))
     assert np.allclose(windows[..., 0], -100 * np.sqrt(128))
     assert (windows[..., 1:] == 0).all()
 
@@ -41,7 +42,7 @@ def test_unverified_clips_are_left_out_when_asked(dataset):
 
 
 def test_verified_only_needs_the_column(other_work):
-    settings = Settings("conv1d", verified_only=True, seconds=0.5)
+    settings = settings_for("conv1d", verified_only=True, seconds=0.5)
     message = (
         r"--verified-only needs the column manually_verified in train.csv, got none; leave --verified-only out"
     )

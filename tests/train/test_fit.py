@@ -8,20 +8,22 @@ from cache import open_cache
 from ensemble import create_predictions
 from ensemble.files import read_json
 from train.callbacks import cross_entropy
+from train.checkpoint import Checkpoint
 from train.dataset import open_dataset
 from train.fit import fit_fold
 from train.folds import assign_folds
 from train.moments import measure_moments
 from train.predict import predict
-from train.settings import Settings, SettingsError
+from train.settings import SettingsError, settings_for
 
 
 @pytest.fixture
 def fit(work, tmp_path, progress):
     """A function that trains one fold under some settings, and gives the folder, the dataset and the result."""
 
-    def fit_one(model, fold=0, name="predictions", **changes):
-        settings = Settings(model, work=work, **{"folds": 2, "mfcc": 20, "crops": 2, "batch_size": 4, **changes})
+    def fit_one(model, fold=0, name="predictions", preset="default", config=None, **changes):
+        values = {"folds": 2, "mfcc": 20, "crops": 2, "batch_size": 4, **changes}
+        settings = settings_for(model, preset, work=work, **values)
         dataset = open_dataset(open_cache(settings.cache_path), settings)
         folder = create_predictions(
             tmp_path / name,
@@ -30,7 +32,7 @@ def fit(work, tmp_path, progress):
             clips_test=dataset.test.rename(columns={"clip": "fname"}),
             folds=assign_folds(dataset, settings),
             reasons=dataset.reasons,
-            config={"model": model, "n_parameters": 1, "n_folds": 2},
+            config={"model": model, "n_parameters": 1, "n_folds": 2} | (config or {}),
         )
         return folder, dataset, fit_fold(fold, dataset, settings, folder, progress)
 
@@ -50,14 +52,14 @@ def test_a_fold_leaves_its_files(fit):
     assert folder.train_predictions(0).shape == (20, 3)
     assert folder.test_predictions(0).shape == (4, 3)
     assert result == read_json(folder.path / "finished_0.json")
-    assert {"fold", "n_clips", "accuracy", "map3", "epochs", "best_epoch", "seconds"} <= result.keys()
+    assert {"fold", "n_clips", "accuracy", "map3", "epochs", "kept_epoch", "seconds"} <= result.keys()
     assert (result["n_clips"], result["epochs"]) == (9, 2)
 
 
 def test_predictions_come_from_the_best_weights(fit):
-    folder, dataset, result = fit("conv2d", epochs=6, patience=9, learning_rate=0.05)
+    folder, dataset, result = fit("conv2d", preset="notebook", epochs=6, patience=9, learning_rate=0.05)
     losses = [float(row["val_loss"]) for row in _history(folder)]
-    assert result["best_epoch"] == 1 + losses.index(min(losses))
+    assert result["kept_epoch"] == 1 + losses.index(min(losses))
     held_out = folder.folds == 0
     found = cross_entropy(folder.train_predictions(0)[held_out], dataset.targets[held_out])
     assert found == pytest.approx(min(losses), rel=1e-5)
@@ -66,18 +68,25 @@ def test_predictions_come_from_the_best_weights(fit):
 def test_the_saved_model_gives_the_predictions(fit):
     folder, dataset, _ = fit("conv2d", epochs=2)
     model = keras.saving.load_model(folder.path / "model_0.keras", safe_mode=True)
-    again = predict(model, dataset.windows, np.arange(24), crops=2, batch_size=4)
+    again = predict(model, dataset.windows, np.arange(24), crops=2, batch_size=4, mean="geometric")
     assert np.array_equal(again[:20], folder.train_predictions(0))
     assert np.array_equal(again[20:], folder.test_predictions(0))
 
 
 def test_training_stops_after_patience_without_a_better_loss(fit):
-    folder, _, result = fit("conv2d", epochs=40, patience=1, learning_rate=0.05)
-    assert result["epochs"] == len(_history(folder)) == result["best_epoch"] + 1 < 40
+    folder, _, result = fit("conv2d", preset="notebook", epochs=40, patience=1, learning_rate=0.05)
+    assert result["epochs"] == len(_history(folder)) == result["kept_epoch"] + 1 < 40
 
 
-def test_a_net_learns(fit, progress):
-    fit("conv2d", epochs=12, patience=12, learning_rate=0.003)
+@pytest.mark.parametrize("preset", ["default", "notebook"])
+def test_a_net_learns(fit, progress, preset):
+    fit(
+        "conv2d",
+        preset=preset,
+        epochs=30,
+        learning_rate=0.003,
+        **({"patience": 30} if preset == "notebook" else {}),
+    )
     assert progress.epochs[-1]["loss"] < 0.7 * progress.epochs[0]["loss"]
 
 
@@ -103,6 +112,93 @@ def test_mfcc_are_standardised_by_the_training_part_alone(fit):
     training = measure_moments(dataset.windows, np.flatnonzero(folder.folds == 1))
     assert np.allclose(np.squeeze(layer.mean), training.mean)
     assert np.allclose(np.squeeze(layer.variance), training.variance)
+
+
+def test_verified_clips_are_scored_apart_where_there_are_others(fit):
+    folder, dataset, result = fit("conv1d", quick=True, fold=1)
+    other = fit("conv1d", quick=True, fold=0)[2]
+    unverified = np.flatnonzero(~dataset.verified)
+    assert unverified.tolist() == [4]
+    with_it, without = (result, other) if folder.folds[4] == 1 else (other, result)
+    assert with_it["n_verified"] == with_it["n_clips"] - 1
+    held_out = (folder.folds == with_it["fold"]) & dataset.verified
+    best = folder.train_predictions(with_it["fold"])[held_out].argmax(axis=1)
+    assert with_it["verified_accuracy"] == pytest.approx((best == dataset.targets[held_out]).mean())
+    assert 0 <= with_it["verified_map3"] <= 1
+    assert "n_verified" not in without
+
+
+def test_validation_scores_verified_clips_alone_unless_told_otherwise(fit):
+    fold, losses = int(fit("conv2d", quick=True)[0].folds[4]), {}
+    for which in ("verified", "all"):
+        folder, dataset, _ = fit("conv2d", name=which, fold=fold, epochs=1, validate_on=which)
+        held_out = (folder.folds == fold) & (dataset.verified | (which == "all"))
+        expected = cross_entropy(folder.train_predictions(fold)[held_out], dataset.targets[held_out])
+        losses[which] = float(_history(folder, fold)[0]["val_loss"])
+        assert losses[which] == pytest.approx(expected, rel=1e-5)
+    assert losses["verified"] != losses["all"]
+
+
+def test_unverified_clips_weigh_what_is_asked(fit):
+    fold = 1 - int(fit("conv2d", quick=True)[0].folds[4])
+
+    def predictions(**changes):
+        folder, _, _ = fit("conv2d", name=f"weight {changes}", fold=fold, epochs=1, **changes)
+        return folder.train_predictions(fold)
+
+    assert np.array_equal(predictions(), predictions(unverified_weight=0.5))
+    assert not np.array_equal(predictions(), predictions(unverified_weight=1.0))
+
+
+class _Killed(Exception):
+    pass
+
+
+def _kill(monkeypatch, at_epoch, before):
+    """Breaks off at the end of an epoch, before or after its checkpoint is written."""
+    save = Checkpoint.save
+
+    def broken(self, model, standing):
+        if standing.epochs == at_epoch and before:
+            raise _Killed
+        save(self, model, standing)
+        if standing.epochs == at_epoch:
+            raise _Killed
+
+    monkeypatch.setattr(Checkpoint, "save", broken)
+
+
+@pytest.mark.parametrize(
+    ("model", "preset", "changes"),
+    [
+        ("conv1d", "default", {"seconds": 0.5, "epochs": 4, "validate_every": 2}),
+        ("conv2d", "default", {"epochs": 4, "validate_every": 1, "keep": "best"}),
+    ],
+)
+def test_a_fold_that_was_broken_off_ends_as_one_that_was_not(fit, monkeypatch, progress, model, preset, changes):
+    unbroken, _, expected = fit(model, preset=preset, name="unbroken", **changes)
+    for epoch, before in ((2, True), (3, False), (4, False)):
+        with monkeypatch.context() as patch, pytest.raises(_Killed):
+            _kill(patch, epoch, before)
+            fit(model, preset=preset, name="broken", **changes)
+    broken, _, result = fit(model, preset=preset, name="broken", **changes)
+    assert any("goes on after epoch" in line for line in progress.lines)
+    assert np.array_equal(broken.train_predictions(0), unbroken.train_predictions(0))
+    assert np.array_equal(broken.test_predictions(0), unbroken.test_predictions(0))
+    assert (result["epochs"], result["kept_epoch"]) == (expected["epochs"], expected["kept_epoch"])
+    rows = [[{**row, "seconds": ""} for row in _history(folder)] for folder in (unbroken, broken)]
+    assert rows[0] == rows[1]
+    assert not list(broken.path.glob("*checkpoint*"))
+
+
+def test_a_fold_of_other_settings_begins_anew(fit, monkeypatch, progress):
+    with monkeypatch.context() as patch, pytest.raises(_Killed):
+        _kill(patch, 2, before=False)
+        fit("conv2d", epochs=3)
+    again, _, _ = fit("conv2d", epochs=3, config={"seed": 2})
+    assert not any("goes on" in line for line in progress.lines)
+    alone, _, _ = fit("conv2d", epochs=3, name="alone")
+    assert np.array_equal(again.train_predictions(0), alone.train_predictions(0))
 
 
 def test_a_loss_that_is_no_number_leaves_the_fold_unfinished(fit):

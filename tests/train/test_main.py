@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from cache import RawSpecification
-from train.__main__ import main
-from train.settings import SettingsError
+from train.__main__ import main, parse
+from train.settings import SettingsError, settings_for
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_results_are_on_standard_output_and_progress_is_not(command, tmp_path):
         "fold",
         "clips",
         "epochs",
-        "best",
+        "kept",
         "OOF",
         "accuracy",
         "OOF",
@@ -58,9 +58,11 @@ def test_the_flags_are_those_of_the_help(command):
     assert code == 0
     flags = (
         "--work --cache --name --sr --mfcc --mfcc-sr --folds --fold-column --epochs --batch-size --learning-rate "
-        "--seconds --patience --seed --verified-only --fold --crops --quick --limit --force"
+        "--seconds --patience --seed --verified-only --fold --crops --quick --limit --force --recipe --features "
+        "--logmel --group-by --schedule --warmup --keep --validate-every --windows --mixup --time-mask --band-mask "
+        "--gain --polarity --label-smoothing --averaging --standardise --unverified-weight --strata --crop-mean"
     )
-    for flag in (*flags.split(), "conv1d", "conv2d", "(default: 10", "(default: 0.001)"):
+    for flag in (*flags.split(), "conv1d", "conv2d", "mobilenet", "(default: 10", "(default: 0.001)"):
         assert flag in out
 
 
@@ -146,7 +148,7 @@ def test_a_loss_that_is_no_number_exits_2_and_keeps_earlier_folds(command, untra
         (
             OSError(errno.ENOSPC, "No space left on device", "w/model_0.keras"),
             2,
-            "train: w/model_0.keras: No space left on device; finished folds are kept",
+            "train: w/model_0.keras: No space left on device; finished folds and epochs are kept",
         ),
         (MemoryError(), 2, "train: not enough memory for a batch; lower --batch-size or --seconds"),
     ],
@@ -156,6 +158,39 @@ def test_a_run_that_cannot_go_on_ends_with_one_line(command, untrained, error, c
     found, out, err = command("conv1d", "--quick")
     assert (found, out) == (code, "")
     assert err.splitlines()[-1] == message
+
+
+def test_runs_are_compared(command, untrained, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train", "ls", "--work", str(tmp_path)])
+    assert main() == 0
+    assert capsys.readouterr().out == f"no runs in {tmp_path}\n"
+    command("conv1d", "--quick")
+    command("conv1d", "--quick", "--name", "other", "--seed", 7)
+    monkeypatch.setattr(sys, "argv", ["train", "ls", "--work", str(tmp_path)])
+    assert main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "run",
+        "other/predictions_1d_conv",
+        "quick/predictions_1d_conv",
+    ]
+    assert "seed=7" in lines[1] and "seed=1001" in lines[2]
+
+
+def test_flags_that_are_not_given_have_the_recipes_values():
+    default, notebook = parse(["conv1d"]), parse(["conv2d", "--recipe", "notebook", "--crops", "3"])
+    assert default == settings_for("conv1d")
+    assert notebook == settings_for("conv2d", "notebook", crops=3)
+    assert parse(["conv2d", "--recipe=notebook"]).recipe.windows == "once"
+    assert parse(["conv1d", "--quick"]).recipe.epochs == 1
+    assert parse(["conv1d", "--quick", "--epochs", "3", "--polarity", "False"]) == settings_for(
+        "conv1d", quick=True, epochs=3, polarity=False
+    )
+
+
+def test_the_help_shows_the_recipes_values(command):
+    assert "(default: 64)" not in command("--help")[1]
+    assert "(default: 64)" in command("--recipe", "notebook", "--help")[1]
 
 
 def test_keras_is_not_imported_for_help_and_early_errors():

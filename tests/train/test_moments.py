@@ -1,11 +1,11 @@
 import numpy as np
 
 from train.moments import measure_moments
-from train.windows import MfccWindows
+from train.windows import FrameWindows
 
 
 def _windows(mfcc_store, clips):
-    return MfccWindows(mfcc_store(clips, [0] * len(clips)), np.arange(len(clips)), 10, clips[0].shape[1])
+    return FrameWindows(mfcc_store(clips, [0] * len(clips)), np.arange(len(clips)), 10, clips[0].shape[1])
 
 
 def test_moments_are_those_of_all_frames_of_the_clips(mfcc_store):
@@ -33,6 +33,14 @@ def test_a_coefficient_that_never_changes_standardises_to_zero(mfcc_store):
     standardised = (frames - moments.mean) / np.sqrt(moments.variance)
     assert np.abs(standardised[:, 0]).max() < 1e-3
     assert abs(standardised[:, 1].std() - 1) < 1e-6
+
+
+def test_moments_of_the_whole_are_those_of_all_numbers_together(mfcc_store):
+    frames = np.random.default_rng(0).normal(-50, [1, 20, 300], (500, 3)).astype(np.float32)
+    whole = measure_moments(_windows(mfcc_store, [frames]), np.array([0])).whole
+    assert np.allclose(whole.mean, frames.mean(dtype=np.float64))
+    assert np.allclose(whole.variance, frames.var(dtype=np.float64))
+    assert whole.mean.shape == whole.variance.shape == (3,)
 
 
 def test_no_frames_leave_windows_as_they_are(mfcc_store):

@@ -3,6 +3,7 @@ import pytest
 
 from train.predict import predict
 from train.starts import crop_counts, crop_starts
+from train.views import plain_views
 
 
 class Model:
@@ -26,7 +27,7 @@ def _probability(windows):
 def _one_by_one(windows, clip, crops):
     n = int(crop_counts(windows.lengths[[clip]], windows.length, crops)[0])
     starts = crop_starts(np.full(n, windows.lengths[clip]), windows.length, np.full(n, n), np.arange(n))
-    return _probability(windows.cut(np.full(n, clip), starts)).astype(np.float64).mean(axis=0)
+    return _probability(windows.cut(plain_views(np.full(n, clip), starts))).astype(np.float64)
 
 
 @pytest.mark.parametrize("crops", [1, 4])
@@ -36,7 +37,17 @@ def test_a_clip_gets_the_mean_of_its_crops(dataset, crops, batch_size):
     clips = np.array([3, 20, 18, 0, 23])
     found = predict(Model(), windows, clips, crops, batch_size)
     assert found.dtype == np.float64
-    assert np.allclose(found, [_one_by_one(windows, clip, crops) for clip in clips], atol=1e-12)
+    assert np.allclose(found, [_one_by_one(windows, clip, crops).mean(axis=0) for clip in clips], atol=1e-12)
+
+
+def test_the_geometric_mean_of_crops_adds_up_to_one(dataset):
+    windows = dataset(seconds=0.41).windows
+    clips = np.array([3, 20, 18, 0, 23])
+    found = predict(Model(), windows, clips, 4, 7, mean="geometric")
+    crops = [np.maximum(_one_by_one(windows, clip, 4), 1e-7) for clip in clips]
+    means = np.array([np.prod(each, axis=0) ** (1 / len(each)) for each in crops])
+    assert np.allclose(found, means / means.sum(axis=1, keepdims=True), rtol=1e-9)
+    assert not np.allclose(found, predict(Model(), windows, clips, 4, 7), rtol=1e-3)
 
 
 def test_crops_that_are_the_same_are_computed_once_in_batches_of_one_size(dataset):

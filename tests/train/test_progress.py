@@ -31,7 +31,7 @@ def _two_epochs(progress, clock):
             progress.batch(128, 1.5)
             clock[0] += 1
             progress.end_epoch(SCORES)
-        progress.end_fold({"epochs": 2, "best_epoch": 1, "accuracy": 0.5, "map3": 0.75, "seconds": 10.4})
+        progress.end_fold({"epochs": 2, "kept_epoch": 1, "accuracy": 0.5, "map3": 0.75, "seconds": 10.4})
 
 
 def test_without_a_terminal_there_is_a_line_an_epoch(clock):
@@ -41,8 +41,28 @@ def test_without_a_terminal_there_is_a_line_an_epoch(clock):
     assert stream.getvalue().splitlines() == [
         f"train: fold 2 epoch 1/10: {scores}, 32 clips/s, 2 min 25 s left",
         f"train: fold 2 epoch 2/10: {scores}, 32 clips/s, 2 min 20 s left",
-        "train: fold 2: finished after 2 epochs, best 1, accuracy 0.5000, MAP@3 0.7500, 10 s",
+        "train: fold 2: finished after 2 epochs, kept 1, accuracy 0.5000, MAP@3 0.7500, 10 s",
     ]
+
+
+def test_an_epoch_without_validation_has_a_short_line(clock):
+    stream = io.StringIO()
+    progress = RunProgress(stream)
+    with progress:
+        progress.begin_fold(0, 1, 10, 128)
+        clock[0] += 4
+        progress.batch(128, 1.5)
+        progress.end_epoch({"loss": 1.5, "accuracy": 0.2})
+    assert stream.getvalue() == "train: fold 0 epoch 1/10: loss 1.5000, 32 clips/s, 36 s left\n"
+
+
+def test_where_the_same_command_goes_on_is_known(clock):
+    progress = RunProgress(io.StringIO())
+    assert progress.place == "at the beginning"
+    progress.begin_fold(3, 1, 10, 128)
+    assert progress.place == "with fold 3"
+    progress.begin_epoch(4)
+    assert progress.place == "with fold 3, epoch 5"
 
 
 def test_on_a_terminal_there_is_a_bar_with_fold_epoch_rate_and_scores(clock, monkeypatch):

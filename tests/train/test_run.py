@@ -10,7 +10,7 @@ from ensemble import PredictionsError
 from train.dataset import open_dataset
 from train.folds import assign_folds, chosen_folds
 from train.run import run
-from train.settings import Settings, SettingsError
+from train.settings import SettingsError, settings_for
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def train(work, tmp_path, progress):
 
     def train_it(model="conv1d", source=work, **changes):
         changes = {"quick": True, "crops": 2, "mfcc": 20, **changes}
-        settings = Settings(model, work=tmp_path, cache=source / "cache", **changes)
+        settings = settings_for(model, work=tmp_path, cache=source / "cache", **changes)
         dataset = open_dataset(open_cache(settings.cache_path), settings)
         folds = assign_folds(dataset, settings)
         return run(settings, dataset, folds, chosen_folds(settings, folds), progress)

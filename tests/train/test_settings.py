@@ -1,46 +1,48 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
 
-from train.settings import Settings, SettingsError, check
+from train.recipe import DEFAULT, NOTEBOOK
+from train.settings import Settings, SettingsError, check, settings_for
 
 
-def test_defaults_are_the_notebooks():
-    settings = Settings("conv1d")
-    values = (
-        settings.n_folds,
-        settings.n_epochs,
-        settings.batch_size,
-        settings.learning_rate,
-        settings.patience,
-    )
-    assert values == (10, 50, 64, 1e-3, 5)
-    assert (settings.seconds, settings.crops, settings.seed, settings.mfcc) == (2, 5, 1001, 40)
+def test_defaults_are_those_of_the_default_recipe():
+    settings = settings_for("conv1d")
+    assert (settings.n_folds, settings.seed, settings.mfcc) == (10, 1001, 40)
+    assert settings.recipe == Settings("conv1d").recipe == DEFAULT
+
+
+def test_a_recipe_is_chosen_by_name_and_its_parts_by_theirs():
+    settings = settings_for("conv1d", "notebook", crops=3, seed=7)
+    assert settings.recipe == dataclasses.replace(NOTEBOOK, crops=3)
+    assert (settings.preset, settings.seed) == ("notebook", 7)
 
 
 def test_predictions_lie_where_the_notebook_has_them():
-    assert Settings("conv1d").predictions_path == Path("work/predictions_1d_conv")
-    assert Settings("conv2d", work=Path("w")).predictions_path == Path("w/predictions_2d_conv")
+    assert settings_for("conv1d").predictions_path == Path("work/predictions_1d_conv")
+    assert settings_for("conv2d", work=Path("w")).predictions_path == Path("w/predictions_2d_conv")
 
 
 def test_a_name_keeps_a_run_apart():
-    assert Settings("conv1d", name="try").predictions_path == Path("work/try/predictions_1d_conv")
+    assert settings_for("conv1d", name="try").predictions_path == Path("work/try/predictions_1d_conv")
 
 
 def test_quick_is_named_quick_unless_told_otherwise():
-    assert Settings("conv1d", quick=True).predictions_path == Path("work/quick/predictions_1d_conv")
-    assert Settings("conv1d", quick=True, name="a").predictions_path == Path("work/a/predictions_1d_conv")
+    assert settings_for("conv1d", quick=True).predictions_path == Path("work/quick/predictions_1d_conv")
+    assert settings_for("conv1d", quick=True, name="a").predictions_path == Path("work/a/predictions_1d_conv")
 
 
 def test_quick_has_one_epoch_and_two_folds_unless_told_otherwise():
-    assert (Settings("conv1d", quick=True).n_folds, Settings("conv1d", quick=True).n_epochs) == (2, 1)
-    assert Settings("conv1d", quick=True, folds=3, epochs=4).n_epochs == 4
-    assert Settings("conv1d", quick=True, folds=3, epochs=4).n_folds == 3
+    assert settings_for("conv1d", quick=True).n_folds == 2
+    assert settings_for("conv1d", quick=True).recipe.n_epochs(320) == 1
+    assert settings_for("conv1d", quick=True, folds=3, epochs=4).recipe.n_epochs(320) == 4
+    assert settings_for("conv1d", quick=True, folds=3, epochs=4).n_folds == 3
 
 
 def test_cache_is_in_the_work_folder_unless_told_otherwise():
-    assert Settings("conv1d", work=Path("w")).cache_path == Path("w/cache")
-    assert Settings("conv1d", cache=Path("c")).cache_path == Path("c")
+    assert settings_for("conv1d", work=Path("w")).cache_path == Path("w/cache")
+    assert settings_for("conv1d", cache=Path("c")).cache_path == Path("c")
 
 
 @pytest.mark.parametrize(
@@ -58,10 +60,27 @@ def test_cache_is_in_the_work_folder_unless_told_otherwise():
         ({"sr": 0}, r"--sr must be at least 1, got 0"),
         ({"mfcc": 0}, r"--mfcc must be at least 1, got 0"),
         ({"mfcc_sr": -1}, r"--mfcc-sr must be at least 1, got -1"),
-        ({"learning_rate": 0.0}, r"--learning-rate must be a finite number above 0, got 0.0"),
-        ({"learning_rate": float("nan")}, r"--learning-rate must be a finite number above 0, got nan"),
-        ({"seconds": float("inf")}, r"--seconds must be a finite number above 0, got inf"),
-        ({"seconds": -2.0}, r"--seconds must be a finite number above 0, got -2.0"),
+        ({"learning_rate": 0.0}, r"--learning-rate must be above 0, got 0.0"),
+        ({"learning_rate": float("nan")}, r"--learning-rate must be a finite number, got nan"),
+        ({"seconds": float("inf")}, r"--seconds must be a finite number, got inf"),
+        ({"seconds": -2.0}, r"--seconds must be above 0, got -2.0"),
+        ({"mixup": -0.1}, r"--mixup must be at least 0, got -0.1"),
+        ({"gain": float("inf")}, r"--gain must be a finite number, got inf"),
+        ({"time_mask": 1.0}, r"--time-mask must be at least 0 and below 1, got 1.0"),
+        ({"label_smoothing": -0.1}, r"--label-smoothing must be at least 0 and below 1, got -0.1"),
+        ({"averaging": 1.0}, r"--averaging must be at least 0 and below 1, got 1.0"),
+        ({"unverified_weight": 0.0}, r"--unverified-weight must be above 0, got 0.0"),
+        ({"validate_every": 0}, r"--validate-every must be at least 1, got 0"),
+        ({"logmel": 0}, r"--logmel must be at least 1, got 0"),
+        ({"features": "mfcc"}, r"--features must be raw, which is what conv1d reads, got mfcc"),
+        (
+            {"patience": 3},
+            r"--patience must be left out with --schedule cosine, which runs to its end, got 3; leave it out, or",
+        ),
+        (
+            {"group_by": "source", "fold_column": "part"},
+            r"--group-by must be left out with --fold-column, got source; the values of 'part' are the folds",
+        ),
         ({"fold": (0, -1)}, r"--fold must be at least 0, got -1"),
         ({"name": "../up"}, r"--name must be one plain folder name, got '../up'"),
         ({"name": ""}, r"--name must be one plain folder name, got ''"),
@@ -74,17 +93,21 @@ def test_cache_is_in_the_work_folder_unless_told_otherwise():
 )
 def test_wrong_values_are_refused_by_name(settings, message):
     with pytest.raises(SettingsError, match=message):
-        check(Settings("conv1d", **settings))
+        check(settings_for("conv1d", **settings))
 
 
 def test_right_values_pass():
-    check(Settings("conv1d"))
-    check(Settings("conv2d", fold_column="fold", fold=(0, 3), patience=0, seed=0, limit=1, name="a b"))
+    check(settings_for("conv1d"))
+    check(
+        settings_for(
+            "conv2d", fold_column="fold", fold=(0, 3), patience=0, schedule="constant", seed=0, limit=1, name="a b"
+        )
+    )
 
 
 def test_binding_settings_are_those_that_change_predictions():
-    same = Settings("conv1d", name="x", work=Path("w"), cache=Path("c"), fold=(1,), force=True, mfcc=13)
-    assert same.binding() == Settings("conv1d").binding()
+    same = settings_for("conv1d", name="x", work=Path("w"), cache=Path("c"), fold=(1,), force=True, mfcc=13)
+    assert same.binding() == settings_for("conv1d").binding()
     for change in (
         {"epochs": 3},
         {"seed": 2},
@@ -93,13 +116,20 @@ def test_binding_settings_are_those_that_change_predictions():
         {"verified_only": True},
         {"sr": 8000},
     ):
-        assert Settings("conv1d", **change).binding() != Settings("conv1d").binding()
+        assert settings_for("conv1d", **change).binding() != settings_for("conv1d").binding()
 
 
 def test_binding_settings_do_not_care_whether_a_default_was_said():
-    assert Settings("conv1d", folds=10, epochs=50).binding() == Settings("conv1d").binding()
+    assert settings_for("conv1d", folds=10, features="raw").binding() == settings_for("conv1d").binding()
 
 
 def test_a_column_takes_the_place_of_folds_in_the_binding_settings():
-    binding = Settings("conv1d", fold_column="part").binding()
+    binding = settings_for("conv1d", fold_column="part").binding()
     assert (binding["folds"], binding["fold_column"]) == (None, "part")
+
+
+def test_what_other_kinds_of_feature_alone_read_does_not_bind():
+    frames = settings_for("conv2d", sr=8000, polarity=False, band_mask=0.5)
+    assert frames.binding() == settings_for("conv2d").binding()
+    assert settings_for("conv2d", features="logmel").binding() != settings_for("conv2d").binding()
+    assert settings_for("conv2d", "notebook").binding()["recipe"] == "notebook"

@@ -20,7 +20,7 @@ def _folder(path):
 def _write(folder, fold, right):
     train = np.tile([0.9, 0.1], (5, 1))
     train[1::2] = [0.2, 0.8] if right else [0.7, 0.3]
-    folder.write_fold(fold, train, np.array([[0.5, 0.5]]), result={"epochs": 12, "best_epoch": 7, "seconds": 3.0})
+    folder.write_fold(fold, train, np.array([[0.5, 0.5]]), result={"epochs": 12, "kept_epoch": 7, "seconds": 3.0})
 
 
 def test_the_table_has_each_fold_and_all_of_them(tmp_path):
@@ -28,7 +28,7 @@ def test_the_table_has_each_fold_and_all_of_them(tmp_path):
     _write(folder, 0, right=True)
     _write(folder, 1, right=False)
     assert result_table(folder).splitlines() == [
-        "fold       clips  epochs  best  OOF accuracy  OOF MAP@3",
+        "fold       clips  epochs  kept  OOF accuracy  OOF MAP@3",
         "0              2      12     7        1.0000     1.0000",
         "1              2      12     7        0.5000     0.7500",
         "all            4                      0.7500     0.8750",

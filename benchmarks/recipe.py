@@ -1,0 +1,191 @@
+"""What each part of the default recipe is worth: the default less one part at a time, out-of-fold.
+
+    python benchmarks/recipe.py [--nets conv1d conv2d] [--seeds 2] [--folds 5] [--epochs N] [--parts PART ...]
+                                [--work FOLDER] [--data FOLDER] [--group-by COLUMN]
+
+Every row is trained by the command's own code: a run of its own below --work, for each seed. What is finished
+there is kept, and a fold that was broken off goes on, so that the same command can be given again until the table
+is whole, and other nets, seeds and parts be added later. `results.csv` there has a row for each run.
+
+The scores are over all clips of the folds; a difference is to the default of the same seed. With 320 clips its
+standard error is about two points for one seed, so read several together. What only changes how a trained net is
+asked (crops, their mean) is measured on the default's own models.
+"""
+
+import argparse
+import dataclasses
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[0] = str(ROOT)  # this folder's own names would hide the packages
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import pandas as pd
+
+from benchmarks.ratios import header, table
+from benchmarks.recordings import recordings
+from cache import LogmelSpecification, MfccSpecification, RawSpecification, open_cache
+from ensemble import PredictionsFolder
+from ensemble.metrics import accuracy, map3
+from featurize.dataset import read_dataset
+from featurize.run import Options
+from featurize.run import run as featurize
+from train.dataset import open_dataset
+from train.folds import assign_folds, chosen_folds
+from train.models import MODELS
+from train.predict import predict
+from train.progress import RunProgress
+from train.run import run
+from train.settings import Settings, settings_for
+
+# a part's name, and the fields that it replaces in the default
+PARTS: dict[str, dict] = {
+    "default": {},
+    "windows drawn once": {"windows": "once"},
+    "no mixup": {"mixup": 0.0},
+    "no time masks": {"time_mask": 0.0},
+    "no band masks": {"band_mask": 0.0},
+    "no gain": {"gain": 0.0},
+    "no polarity": {"polarity": False},
+    "no label smoothing": {"label_smoothing": 0.0},
+    "no averaged weights": {"averaging": 0.0},
+    "no warm-up": {"warmup": 0.0},
+    "constant step size": {"schedule": "constant"},
+    "one mean and variance": {"standardise": "whole"},
+    "windows of 1.5 s": {"seconds": 1.5},
+    "windows of 3 s": {"seconds": 3.0},
+    "batches of 64": {"batch_size": 64},
+    "50 epochs": {"epochs": 50},
+    "150 epochs": {"epochs": 150},
+    "log-mel": {"features": "logmel"},
+    "MFCC": {"features": "mfcc"},
+    "one crop": {"crops": 1},
+    "arithmetic mean of crops": {"crop_mean": "arithmetic"},
+    "notebook's recipe": {"preset": "notebook"},
+}
+_ASKED_ONLY = {"crops", "crop_mean"}
+_OF_KIND = {"no band masks": ("logmel",), "no polarity": ("raw",), "one mean and variance": ("mfcc", "logmel")}
+_COLUMNS = ("net", "part", "seed", "folds", "clips", "accuracy", "map3", "seconds")
+
+
+class Ablation:
+    """Runs of many recipes over one cache."""
+
+    def __init__(self, work: Path, cache: Path, n_folds: int, epochs: int | None, group_by: str | None):
+        self.work, self.progress = work, RunProgress(sys.stderr)
+        epochs = {} if epochs is None else {"epochs": epochs}
+        self._values = {"folds": n_folds, "group_by": group_by, "cache": str(cache), "work": work, **epochs}
+
+    def measure(self, net: str, part: str, seed: int) -> dict:
+        """The row of a run, after training what of it is missing."""
+        changes = PARTS[part]
+        if changes and changes.keys() <= _ASKED_ONLY:
+            folder, oof = self._asked_again(net, changes, seed)
+        else:
+            folder = self._trained(self._settings(net, part, seed))
+            oof = folder.oof()
+        rows = ~np.isnan(oof).any(axis=1)
+        scored = oof[rows], folder.labels_index[rows]
+        seconds = sum(folder.result(fold)["seconds"] for fold in folder.finished)
+        values = net, part, seed, len(folder.finished), int(rows.sum()), accuracy(*scored), map3(*scored), seconds
+        return dict(zip(_COLUMNS, values, strict=True))
+
+    def _settings(self, net: str, part: str, seed: int) -> Settings:
+        values = {**self._values, **PARTS[part], "seed": seed}
+        return settings_for(net, name=f"{part.replace(' ', '-')}-{seed}", **values)
+
+    def _trained(self, settings: Settings) -> PredictionsFolder:
+        dataset = open_dataset(open_cache(settings.cache_path), settings)
+        folds = assign_folds(dataset, settings)
+        self.progress.say(str(settings.predictions_path))
+        with self.progress:
+            return run(settings, dataset, folds, chosen_folds(settings, folds), self.progress)
+
+    def _asked_again(self, net: str, changes: dict, seed: int) -> tuple[PredictionsFolder, np.ndarray]:
+        settings = self._settings(net, "default", seed)
+        folder, recipe = self._trained(settings), dataclasses.replace(settings.recipe, **changes)
+        windows = open_dataset(open_cache(settings.cache_path), settings).windows
+        oof = np.full((len(folder.clips_train), len(folder.labels)), np.nan)
+        for fold in folder.finished:
+            clips = np.flatnonzero(folder.folds == fold)
+            model = keras.saving.load_model(folder.path / f"model_{fold}.keras")
+            oof[clips] = predict(model, windows, clips, recipe.crops, recipe.batch_size, recipe.crop_mean)
+        return folder, oof
+
+
+def parts_of(net: str, wanted: list[str]) -> list[str]:
+    """The parts that change something for a net, the default first."""
+    kinds = MODELS[net].kinds
+    fitting = [part for part in PARTS if kinds[0] in _OF_KIND.get(part, kinds)]
+    fitting = [part for part in fitting if PARTS[part].get("features", kinds[-1]) in kinds]
+    fitting = [part for part in fitting if PARTS[part].get("features") != kinds[0]]
+    return [part for part in fitting if part == "default" or not wanted or part in wanted]
+
+
+def rows_of(results: pd.DataFrame, net: str) -> list[tuple[str, ...]]:
+    """Rows of the table: the mean over seeds, and the difference to the default of the same seeds."""
+    runs = results[results["net"] == net].set_index(["part", "seed"])
+    rows = []
+    for part in runs.index.get_level_values("part").unique():
+        own, default = runs.loc[part], runs.loc["default"]
+        differences = (own["accuracy"] - default["accuracy"]).dropna()
+        spread = f"{100 * differences.std(ddof=1):.1f}" if len(differences) > 1 else "-"
+        rows.append(
+            (
+                part,
+                f"{own.accuracy.mean():.4f}",
+                f"{own.map3.mean():.4f}",
+                f"{100 * differences.mean():+.1f}",
+                spread,
+                f"{len(own)}",
+                f"{own.seconds.mean() / 60:.1f}",
+            )
+        )
+    return rows
+
+
+def keep(path: Path, row: dict) -> pd.DataFrame:
+    """Put a row into the results, in place of one of the same run."""
+    old = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=list(_COLUMNS))
+    same = (old[["net", "part", "seed"]] == [row["net"], row["part"], row["seed"]]).all(axis=1)
+    frames = [frame for frame in (old[~same], pd.DataFrame([row])) if len(frame)]
+    results = pd.concat(frames, ignore_index=True)
+    results.to_csv(path, index=False)
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nets", nargs="+", default=["conv1d", "conv2d"], choices=list(MODELS))
+    parser.add_argument("--seeds", type=int, default=2, help="seeds, 1 and up (default: 2)")
+    parser.add_argument("--folds", type=int, default=5, help="folds (default: 5)")
+    parser.add_argument("--epochs", type=int, help="epochs of a fold (default: the recipe's)")
+    parser.add_argument("--parts", nargs="+", default=[], choices=list(PARTS), help="only these (default: all)")
+    parser.add_argument("--work", type=Path, default=Path("work/recipe"), help="(default: work/recipe)")
+    parser.add_argument("--data", type=Path, help="a dataset of yours in place of the real recordings of ../shared")
+    parser.add_argument("--group-by", help="(default: freesound_id; with --data none)")
+    arguments = parser.parse_args()
+    group_by = arguments.group_by or (None if arguments.data else "freesound_id")
+    made = arguments.work / "data"
+    data = arguments.data or (made if (made / "train.csv").exists() else recordings(None, arguments.work, 400))
+    specifications = RawSpecification(), MfccSpecification(), LogmelSpecification()
+    featurize(read_dataset(data), arguments.work / "cache", specifications, Options(n_jobs=2))
+    ablation = Ablation(arguments.work, arguments.work / "cache", arguments.folds, arguments.epochs, group_by)
+    for seed in range(1, arguments.seeds + 1):
+        for net in arguments.nets:
+            for part in parts_of(net, arguments.parts):
+                results = keep(arguments.work / "results.csv", ablation.measure(net, part, seed))
+    print(header("keras", "tensorflow", "numpy"))
+    heads = ["", "OOF accuracy", "OOF MAP@3", "to the default", "+-", "seeds", "minutes"]
+    for net in arguments.nets:
+        title = f"{net}: the default recipe less one part at a time (differences in points of accuracy)"
+        print(table(title, heads, rows_of(results, net)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+"""Running means of the weights, kept by Keras's own optimisers: a look at the model with them, and back."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import keras
+
+
+@contextmanager
+def averaged(model: keras.Model) -> Iterator[None]:
+    """Give a model the running means of its weights for the block, to the last bit its own weights after it.
+
+    A model whose optimiser keeps none stays as it is. Statistics of batch normalisation are running means already.
+    """
+    weights = [keras.ops.convert_to_numpy(weight).copy() for weight in model.trainable_weights]
+    model.optimizer.finalize_variable_values(model.trainable_weights)
+    try:
+        yield
+    finally:
+        for variable, weight in zip(model.trainable_weights, weights, strict=True):
+            variable.assign(weight)
