@@ -84,7 +84,8 @@ def _train(settings: Settings, progress: RunProgress) -> str:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only, once TensorFlow listens to it
     with holding_back_stderr():
         # imported here, as Keras takes seconds: help and the errors so far come at once
-        from train.run import device, run
+        from train.device import device
+        from train.run import run
 
         found = device()
     progress.say(f"training on {found}")

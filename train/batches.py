@@ -4,12 +4,10 @@ Training counts batches on through all epochs: batch number i is step i % steps 
 window shows comes from `views`.
 """
 
-from functools import lru_cache
-
 import numpy as np
 
 from train.starts import crop_counts, crop_starts
-from train.views import TrainingViews, plain_views
+from train.views import TrainingViews, Views, plain_views
 from train.windows import Windows
 
 
@@ -34,23 +32,34 @@ class TrainingBatches:
         self.steps = -(-len(answers) // batch_size)
         self._windows, self._views, self._fill = windows, views, fill
         self._answers, self._weights, self._batch_size = answers, weights, batch_size
-        self._order = lru_cache(maxsize=2)(views.order)
 
     def __call__(self, index: int) -> tuple[np.ndarray, ...]:
         """Batch number index, counted from the first epoch's first.
 
         Returns:
-            windows, float32 [n, *windows.shape]; answers, float32 [n, n_labels], mixed as the windows are; and
+            windows, float32 [n, *windows.shape], and what `planned` gives beside the views.
+        """
+        views, *rest = self.planned(index)
+        self._windows.expect(self._views.order.next_chunks(*self._rows(index)))
+        return self._windows.cut(views, self._fill), *rest
+
+    def planned(self, index: int) -> tuple[Views | np.ndarray, ...]:
+        """What batch number index shows, before it is cut.
+
+        Returns:
+            views of n windows; answers, float32 [n, n_labels], mixed as the windows are; and
             weights, float32 [n], likewise, where there are any. An epoch's last batch may be smaller.
         """
-        epoch, step = divmod(index, self.steps)
-        rows = self._order(epoch)[step * self._batch_size : (step + 1) * self._batch_size]
+        epoch, rows = self._rows(index)
         views, partners = self._views(epoch, rows)
-        windows = self._windows.cut(views, self._fill)
         answers = _mixed(self._answers, rows, partners, views.shares[:, None])
         if self._weights is None:
-            return windows, answers
-        return windows, answers, _mixed(self._weights, rows, partners, views.shares)
+            return views, answers
+        return views, answers, _mixed(self._weights, rows, partners, views.shares)
+
+    def _rows(self, index: int) -> tuple[int, np.ndarray]:
+        epoch, step = divmod(index, self.steps)
+        return epoch, self._views.order.rows(epoch)[step * self._batch_size : (step + 1) * self._batch_size]
 
 
 class CropBatches:

@@ -26,13 +26,15 @@ _EXPLODED = 1e3  # a net that knows nothing has the loss log(n_labels), below 10
 class Dropouts(keras.callbacks.Callback):
     """Seeds every dropout anew at each epoch's start, so that an epoch is the same after a break."""
 
-    def __init__(self, seed: int, fold: int):
+    def __init__(self, net: keras.Model, seed: int, fold: int):
         super().__init__()
-        self._seed, self._fold = seed, fold
+        self._net, self._seed, self._fold = net, seed, fold
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Seed those of the epoch."""
-        for number, layer in enumerate(self.model.layers):
+        # PyTorch's own generator, which some of Keras's layers draw from on that backend
+        keras.utils.set_random_seed(dropout_seed(self._seed, self._fold, epoch, len(self._net.layers)))
+        for number, layer in enumerate(self._net.layers):
             if isinstance(layer, keras.layers.Dropout) and layer.rate:
                 seed = dropout_seed(self._seed, self._fold, epoch, number)
                 layer.seed_generator.state.assign(np.array([seed, 0], np.uint32))
@@ -46,6 +48,7 @@ class Validation(keras.callbacks.Callback):
 
     def __init__(
         self,
+        net: keras.Model,
         predict: Callable[[keras.Model], np.ndarray],
         targets: np.ndarray,
         standing: Standing,
@@ -56,12 +59,13 @@ class Validation(keras.callbacks.Callback):
         """One fold's.
 
         Args:
-            predict: gives probabilities, float64 [n, n_labels], of the validation clips. targets: int64 [n].
+            net: which is, or is part of, the model that is trained. predict: gives its probabilities, float64
+                [n, n_labels], of the validation clips. targets: int64 [n].
             every: epochs from one validation to the next; the last epoch, n_epochs, has one.
             best: file for the model of the least val_loss; None keeps none.
         """
         super().__init__()
-        self._predict, self._targets, self._standing = predict, targets, standing
+        self._net, self._predict, self._targets, self._standing = net, predict, targets, standing
         self._every, self._n_epochs, self._best = every, n_epochs, best
 
     def on_epoch_end(self, epoch: int, logs: dict) -> None:
@@ -69,12 +73,12 @@ class Validation(keras.callbacks.Callback):
         if (epoch + 1) % self._every and epoch + 1 != self._n_epochs:
             return
         with averaged(self.model):
-            probabilities = self._predict(self.model)
+            probabilities = self._predict(self._net)
             logs["val_loss"] = cross_entropy(probabilities, self._targets)
             logs["val_accuracy"] = accuracy(probabilities, self._targets)
             logs["val_map3"] = map3(probabilities, self._targets)
             if self._standing.validated(epoch + 1, logs["val_loss"]) and self._best is not None:
-                save_model(self.model, self._best)
+                save_model(self._net, self._best)
 
 
 class StopAtNan(keras.callbacks.Callback):

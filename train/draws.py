@@ -35,6 +35,7 @@ class Purpose(IntEnum):
     BAND_MASK_0_START = 15
     BAND_MASK_1 = 16
     BAND_MASK_1_START = 17
+    CHUNK = 18
 
 
 def clip_keys(names: Iterable[str]) -> np.ndarray:

@@ -14,16 +14,20 @@ from train import callbacks
 from train.batches import TrainingBatches
 from train.checkpoint import Checkpoint
 from train.dataset import Dataset
+from train.device import device
 from train.draws import clip_keys, net_seed
 from train.feed import Epochs
 from train.moments import Moments, measure_moments
 from train.nets import DUMMIES, NETS, build
 from train.predict import predict
 from train.progress import RunProgress
+from train.resident import CutWindows, ResidentBatches, ResidentStore, is_resident, resident_model
 from train.settings import Settings
 from train.standing import Standing
 from train.steps import compile_model
 from train.views import TrainingViews
+
+_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
 def fit_fold(
@@ -60,15 +64,17 @@ class _Fold:
         keras.utils.set_random_seed(net_seed(self.settings.seed, self.fold))
         moments = self._moments()
         batches = self._batches(moments)
-        model = self._model(moments, batches.steps)
+        net = self._net(moments)
+        model, batches = self._resident(net, batches, moments)
+        compile_model(model, self.recipe, self.n_epochs * batches.steps)
         standing = self.checkpoint.restore(model)
         if standing.epochs:
             self.progress.say(f"fold {self.fold}: goes on after epoch {standing.epochs} of {self.n_epochs}")
         if standing.epochs < self.n_epochs and not standing.out_of_patience(self.recipe.patience):
-            self._fit(model, batches, standing)
+            self._fit(model, net, batches, standing)
         started = time.monotonic()
-        model = self._kept(model)
-        probabilities = self._predict(model, clips=np.arange(len(self.dataset.train) + len(self.dataset.test)))
+        net = self._kept(model, net)
+        probabilities = self._predict(net, clips=np.arange(len(self.dataset.train) + len(self.dataset.test)))
         standing.seconds += time.monotonic() - started
         result = self.folder.write_fold(
             self.fold,
@@ -95,6 +101,7 @@ class _Fold:
             windows.lengths[self.train],
             windows.shape,
             windows.kind,
+            windows.chunks[self.train] if self.settings.order == "blocks" else None,
         )
         answers = np.eye(len(dataset.labels), dtype=np.float32)[dataset.targets[self.train]]
         weights = np.where(dataset.verified[self.train], 1, self.recipe.unverified_weight).astype(np.float32)
@@ -104,35 +111,55 @@ class _Fold:
             answers,
             weights if (weights != 1).any() else None,
             self.recipe.batch_size,
-            None if moments is None else moments.mean.astype(np.float32),
+            _fill(moments),
         )
 
-    def _model(self, moments: Moments | None, n_steps: int) -> keras.Model:
+    def _net(self, moments: Moments | None) -> keras.Model:
         net = (DUMMIES if self.settings.quick else NETS)[self.settings.model]
-        model = build(net, self.dataset.windows.shape, len(self.dataset.labels), moments)
-        compile_model(model, self.recipe, self.n_epochs * n_steps)
-        return model
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(_POLICIES[self.settings.precision])
+        try:
+            return build(net, self.dataset.windows.shape, len(self.dataset.labels), moments)
+        finally:
+            keras.config.set_dtype_policy(before)
 
-    def _fit(self, model: keras.Model, batches: TrainingBatches, standing: Standing) -> None:
+    def _resident(
+        self, net: keras.Model, batches: TrainingBatches, moments: Moments | None
+    ) -> tuple[keras.Model, TrainingBatches | ResidentBatches]:
+        """The model that is trained and its batches: those given, or those whose windows are cut on the device."""
+        windows = self.dataset.windows
+        if not is_resident(self.settings.resident, windows.n_bytes, device()):
+            return net, batches
+        store = ResidentStore.of(windows, self.train)
+        batches = ResidentBatches(batches, windows, store)
+        return resident_model(net, CutWindows(windows, store, _fill(moments)), batches(0)[0]), batches
+
+    def _fit(
+        self,
+        model: keras.Model,
+        net: keras.Model,
+        batches: TrainingBatches | ResidentBatches,
+        standing: Standing,
+    ) -> None:
         with Epochs(batches, first=standing.epochs * batches.steps) as feed:
             model.fit(
                 feed,
                 steps_per_epoch=batches.steps,
                 initial_epoch=standing.epochs,
                 epochs=self.n_epochs,
-                callbacks=self._callbacks(standing),
+                callbacks=self._callbacks(net, standing),
                 shuffle=False,  # the batches are shuffled already
                 verbose=0,
             )
 
-    def _callbacks(self, standing: Standing) -> list[keras.callbacks.Callback]:
+    def _callbacks(self, net: keras.Model, standing: Standing) -> list[keras.callbacks.Callback]:
         judged, folder, recipe = self._judged(), self.folder.path, self.recipe
         best = self.model_path if recipe.keep == "best" else None
-        predict_judged = partial(self._predict, clips=judged)
+        judge = partial(self._predict, clips=judged)
         targets = self.dataset.targets[judged]
         return [
-            callbacks.Dropouts(self.settings.seed, self.fold),
-            callbacks.Validation(predict_judged, targets, standing, recipe.validate_every, self.n_epochs, best),
+            callbacks.Dropouts(net, self.settings.seed, self.fold),
+            callbacks.Validation(net, judge, targets, standing, recipe.validate_every, self.n_epochs, best),
             callbacks.StopAtNan(self.fold, recipe.learning_rate),
             callbacks.Patience(standing, recipe.patience),
             callbacks.Report(self.progress, len(self.train), recipe.batch_size),
@@ -148,13 +175,13 @@ class _Fold:
     def _verified(self) -> np.ndarray:
         return self.held_out[self.dataset.verified[self.held_out]]
 
-    def _kept(self, model: keras.Model) -> keras.Model:
-        """The model that predicts, saved."""
+    def _kept(self, model: keras.Model, net: keras.Model) -> keras.Model:
+        """The net that predicts, saved."""
         if self.recipe.keep == "best":
             return keras.saving.load_model(self.model_path, safe_mode=True)
         model.optimizer.finalize_variable_values(model.trainable_weights)  # the averaged ones, if there are any
-        callbacks.save_model(model, self.model_path)
-        return model
+        callbacks.save_model(net, self.model_path)
+        return net
 
     def _predict(self, model: keras.Model, clips: np.ndarray) -> np.ndarray:
         recipe = self.recipe
@@ -175,6 +202,11 @@ class _Fold:
             "verified_accuracy": accuracy(*scored),
             "verified_map3": map3(*scored),
         }
+
+
+def _fill(moments: Moments | None) -> np.ndarray | None:
+    """The frame that masks put in; waveforms need none."""
+    return None if moments is None else moments.mean.astype(np.float32)
 
 
 def _identity(folder: PredictionsFolder, fold: int) -> dict[str, Any]:

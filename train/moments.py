@@ -33,7 +33,7 @@ def measure_moments(windows: FrameWindows, clips: np.ndarray) -> Moments:
     n_frames = 0
     sums, squares = np.zeros((2, windows.shape[1]))
     for clip in clips.tolist():
-        for frames in windows.frames(clip):
+        for frames in windows.parts(clip):
             n_frames += len(frames)
             sums += frames.sum(axis=0, dtype=np.float64)
             squares += np.square(frames, dtype=np.float64).sum(axis=0)

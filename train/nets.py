@@ -29,7 +29,7 @@ def conv1d(x: KerasTensor, n_labels: int) -> KerasTensor:
     x = layers.Dropout(0.2)(layers.GlobalMaxPool1D()(x))
     x = layers.Dense(64, activation="relu")(x)
     x = layers.Dense(1028, activation="relu")(x)
-    return layers.Dense(n_labels, activation="softmax")(x)
+    return _answer(n_labels)(x)
 
 
 def conv2d(x: KerasTensor, n_labels: int) -> KerasTensor:
@@ -41,7 +41,7 @@ def conv2d(x: KerasTensor, n_labels: int) -> KerasTensor:
         x = layers.MaxPool2D()(x)
     x = layers.Dense(64)(layers.Flatten()(x))
     x = layers.ReLU()(layers.BatchNormalization()(x))
-    return layers.Dense(n_labels, activation="softmax")(x)
+    return _answer(n_labels)(x)
 
 
 def mobilenet(x: KerasTensor, n_labels: int) -> KerasTensor:
@@ -49,17 +49,17 @@ def mobilenet(x: KerasTensor, n_labels: int) -> KerasTensor:
     x = keras.applications.MobileNetV2(
         input_tensor=_image(x), alpha=0.5, include_top=False, weights=None, pooling="avg"
     ).output
-    return layers.Dense(n_labels, activation="softmax")(layers.Dropout(0.2)(x))
+    return _answer(n_labels)(layers.Dropout(0.2)(x))
 
 
 def dummy1d(x: KerasTensor, n_labels: int) -> KerasTensor:
     """The notebook's dummy for raw windows: one pooling, one dense layer."""
-    return layers.Dense(n_labels, activation="softmax")(layers.GlobalMaxPool1D()(x))
+    return _answer(n_labels)(layers.GlobalMaxPool1D()(x))
 
 
 def dummy2d(x: KerasTensor, n_labels: int) -> KerasTensor:
     """The notebook's dummy for windows of frames: one pooling, one dense layer."""
-    return layers.Dense(n_labels, activation="softmax")(layers.GlobalMaxPool2D()(_image(x)))
+    return _answer(n_labels)(layers.GlobalMaxPool2D()(_image(x)))
 
 
 Net = Callable[[KerasTensor, int], KerasTensor]
@@ -87,6 +87,10 @@ def build(net: Net, shape: tuple[int, int], n_labels: int, moments: Moments | No
 def n_parameters(model: keras.Model) -> int:
     """Trainable parameters of a model."""
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+def _answer(n_labels: int) -> layers.Dense:
+    return layers.Dense(n_labels, activation="softmax", dtype="float32")  # whatever precision the net has
 
 
 def _two_convolutions(x: KerasTensor, filters: int, size: int) -> KerasTensor:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -10,11 +11,13 @@ from filelock import FileLock, Timeout
 
 from cache import Store
 from ensemble import PredictionsFolder, create_predictions, move_aside
+from ensemble.files import read_json
 from train.callbacks import has_tensorboard
 from train.dataset import Dataset
 from train.fit import fit_fold
 from train.folds import missing_labels
 from train.nets import DUMMIES, NETS, build, n_parameters
+from train.order import fitting_order
 from train.progress import RunProgress
 from train.provenance import git_revision, versions
 from train.settings import Settings, SettingsError
@@ -39,6 +42,9 @@ def run(
     """
     if settings.force and settings.predictions_path.exists():
         progress.say(f"{settings.predictions_path}: moved to {move_aside(settings.predictions_path)}")
+    settings = _with_order(settings, dataset)
+    if settings.order == "blocks":
+        progress.say(f"{dataset.windows.store.name}: clips are taken in blocks of chunks, read one after another")
     folder = _open_folder(settings, dataset, folds)
     for line in _remarks(dataset, folds, chosen):
         progress.say(line)
@@ -72,9 +78,13 @@ def _alone(folder: PredictionsFolder, fold: int) -> Iterator[None]:
         lock.release()
 
 
-def device() -> str:
-    """The device that Keras trains on, as it names it; the backend looks for one now."""
-    return keras.distribution.list_devices()[0]
+def _with_order(settings: Settings, dataset: Dataset) -> Settings:
+    """Settings whose order is decided: that which the folder was begun with, or by the store's size."""
+    if settings.order != "auto":
+        return settings
+    config = settings.predictions_path / "config.json"
+    begun = (read_json(config).get("settings") or {}).get("order") if config.is_file() else None
+    return replace(settings, order=begun or fitting_order(dataset.windows.n_bytes))
 
 
 def _open_folder(settings: Settings, dataset: Dataset, folds: np.ndarray) -> PredictionsFolder:

@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
@@ -62,6 +62,13 @@ class Settings:
     """Train only these folds, counted from 0; another run, on another machine too, can add the others."""
     seed: int = 1001
     """Fixes weights, order, windows, augmentation and dropout."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What a net computes in; bfloat16 pays on machines that have it, and its weights stay float32."""
+    resident: Literal["auto", "yes", "no"] = "auto"
+    """Keep the store in the accelerator's memory and cut windows there; auto: if there is one and it fits."""
+    order: Literal["auto", "random", "blocks"] = "auto"
+    """Clips in random order, or in random order within random blocks of chunks, which are then read one after
+    another; auto: blocks if the store is larger than the free memory."""
     verified_only: bool = False
     """Leave clips whose manually_verified is not 1 out of training and validation."""
     quick: bool = False
@@ -113,7 +120,7 @@ class Settings:
         values |= {"recipe": values.pop("preset"), "features": self.kind, "folds": self.n_folds}
         if self.fold_column is not None:
             values["folds"] = None
-        elsewhere = ("work", "cache", "name", "fold", "force")
+        elsewhere = ("work", "cache", "name", "fold", "force", "resident")
         skipped = {*elsewhere, *_OF_OTHER_KINDS[self.kind]}
         return {key: value for key, value in (values | recipe).items() if key not in skipped}
 

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.special import betaincinv
 
 from train.draws import Purpose, below, draw, unit
+from train.order import EpochOrder
 from train.recipe import Recipe
 from train.starts import random_starts
 
@@ -60,21 +61,20 @@ class TrainingViews:
         lengths: np.ndarray,
         shape: tuple[int, int],
         kind: str,
+        chunks: np.ndarray | None = None,
     ):
         """Of the clips to train on.
 
         Args:
             clips: int64 [n], their numbers. keys: uint64 [n], from `clip_keys`. lengths: int64 [n], in samples or
-                frames. shape: of a window, [time, width]. kind: of feature.
+                frames. shape: of a window, [time, width]. kind: of feature. chunks: int64 [n], that hold the clips,
+                to go through in blocks; None for one random order.
         """
         self._recipe, self._seed, self._shape = recipe, seed, shape
+        self.order = EpochOrder(seed, keys, chunks)
         self._clips, self._keys, self._lengths = clips, keys, lengths
         self._flips = recipe.polarity and kind == "raw"
         self._band_mask = recipe.band_mask if kind == "logmel" else 0.0  # MFCCs have no bands to hide
-
-    def order(self, epoch: int) -> np.ndarray:
-        """The rows of the clips in the epoch's order; int64 [n]."""
-        return np.argsort(draw(self._seed, epoch, self._keys, Purpose.ORDER), kind="stable")
 
     def __call__(self, epoch: int, rows: np.ndarray) -> tuple[Views, np.ndarray]:
         """Views of some of the clips in an epoch.
@@ -86,7 +86,7 @@ class TrainingViews:
         """
         numbers = _Numbers(self._seed, epoch, self._keys[rows])
         starts = _Numbers(self._seed, 0 if self._recipe.windows == "once" else epoch, self._keys[rows])
-        partners = self._partners(rows, numbers)
+        partners = self.order.partners(epoch, rows, numbers(Purpose.PARTNER)) if self._recipe.mixup else rows
         return Views(
             clips=self._clips[rows],
             starts=random_starts(self._lengths[rows], self._shape[0], starts(Purpose.START)),
@@ -98,11 +98,6 @@ class TrainingViews:
             time_masks=_masks(numbers, _TIME_MASKS, self._recipe.time_mask, self._shape[0]),
             band_masks=_masks(numbers, _BAND_MASKS, self._band_mask, self._shape[1]),
         ), partners
-
-    def _partners(self, rows: np.ndarray, numbers: "_Numbers") -> np.ndarray:
-        if not self._recipe.mixup:
-            return rows
-        return below(numbers(Purpose.PARTNER), np.full(len(rows), len(self._clips)))
 
     def _shares(self, numbers: "_Numbers") -> np.ndarray:
         """From Beta(a, a) by its inverse, the greater side of it: a window's own share is at least one half."""

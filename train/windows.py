@@ -5,6 +5,7 @@ of a window, `lengths` of the clips, and `cut`, which cuts what `Views` ask for.
 dataset, training clips first.
 """
 
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,7 +14,7 @@ from cache import LogmelSpecification, MfccSpecification, RawSpecification, Stor
 from train import kernels
 from train.views import Views
 
-_BLOCK = 8192  # frames
+_BLOCK = 8192  # samples or frames
 Specification = RawSpecification | MfccSpecification | LogmelSpecification
 
 
@@ -38,6 +39,29 @@ class _Windows:
         self.lengths = store.length[slots].astype(np.int64)
         self._begins = store.start[slots].astype(np.int64)
 
+    @property
+    def chunks(self) -> np.ndarray:
+        """The chunk in which each clip begins; int64 [clips]."""
+        return self._begins // self.store.specification.chunk_length
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of what all clips' features take, in bytes."""
+        item = np.dtype(self.store.specification.dtype).itemsize * int(np.prod(self.store.specification.item_shape))
+        return int(self.lengths.sum()) * item
+
+    def expect(self, chunks: np.ndarray) -> None:
+        """Have the system read chunk files ahead, where it can be told to."""
+        for chunk in chunks.tolist() if hasattr(os, "posix_fadvise") else ():
+            with open(self.store.chunk_path(chunk), "rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
+
+    def parts(self, clip: int) -> Iterator[np.ndarray]:
+        """All of a clip, as cached, in parts of a bounded size."""
+        begin, end = int(self._begins[clip]), int(self._begins[clip] + self.lengths[clip])
+        for first in range(begin, end, _BLOCK):
+            yield self.store.read(first, min(first + _BLOCK, end))
+
     def _part(self, clip: int, start: int) -> tuple[np.ndarray, int]:
         """The clip's elements inside the window at start, and how much silence comes before them."""
         first = max(start, 0)
@@ -53,6 +77,10 @@ class RawWindows(_Windows):
         super().__init__(store, slots, length)
         self.shape = (length, 1)
         self._scale = store.scale[slots].astype(np.float32)
+
+    def level(self, clips: np.ndarray) -> np.ndarray:
+        """What the clips' samples are multiplied by; float32 [n]."""
+        return self._scale[clips]
 
     def cut(self, views: Views, fill: np.ndarray | None = None) -> np.ndarray:
         """One window of each view.
@@ -90,8 +118,8 @@ class FrameWindows(_Windows):
         """width: coefficients or bands to take, at most those of the store."""
         super().__init__(store, slots, length)
         self.shape = (length, width)
-        self._loudness = _loudness(store.specification, width)
-        floor = 10 * np.log10(store.specification.amin) * self._loudness[0]  # where all of a recording is silent
+        self.loudness = _loudness(store.specification, width)
+        floor = 10 * np.log10(store.specification.amin) * self.loudness[0]  # where all of a recording is silent
         self._silence = np.where(self.lengths > 0, store.silence[slots], floor).astype(np.float32)
 
     def cut(self, views: Views, fill: np.ndarray | None = None) -> np.ndarray:
@@ -109,23 +137,25 @@ class FrameWindows(_Windows):
             if views.shares[i] < 1:
                 kernels.blend(*self._shown(views.partners[i], views.partner_starts[i]), views.shares[i], window)
             if views.gains[i]:
-                window += views.gains[i] * self._loudness
+                window += views.gains[i] * self.loudness
             for first, end in views.time_masks[i]:
                 window[first:end] = fill
             for first, end in views.band_masks[i]:
                 window[:, first:end] = fill[first:end]
         return out
 
-    def frames(self, clip: int) -> Iterator[np.ndarray]:
-        """All frames of a clip, as cached, in blocks of a bounded size: float32 [n, width]."""
-        begin, end = int(self._begins[clip]), int(self._begins[clip] + self.lengths[clip])
-        for first in range(begin, end, _BLOCK):
-            yield self.store.read(first, min(first + _BLOCK, end))[:, : self.shape[1]]
+    def level(self, clips: np.ndarray) -> np.ndarray:
+        """The level of silence in the clips, in the coefficients that loudness changes; float32 [n]."""
+        return self._silence[clips]
+
+    def parts(self, clip: int) -> Iterator[np.ndarray]:
+        """All frames of a clip, as cached, in parts of a bounded size: float32 [n, width]."""
+        return (part[:, : self.shape[1]] for part in super().parts(clip))
 
     def _shown(self, clip: np.int64, start: np.int64) -> tuple[np.ndarray, int, np.ndarray]:
         """The clip's frames in a window, how much silence comes before them, and its silent frame."""
         frames, before = self._part(int(clip), int(start))
-        silent = np.where(self._loudness > 0, self._silence[clip], np.float32(0))
+        silent = np.where(self.loudness > 0, self._silence[clip], np.float32(0))
         return frames, before, silent
 
 

@@ -18,6 +18,12 @@ class Ramps:
     length, shape = WINDOW, (WINDOW, 1)
     lengths = np.random.default_rng(0).integers(10, 200, N_CLIPS)
 
+    def __init__(self):
+        self.expected = []
+
+    def expect(self, chunks):
+        self.expected += chunks.tolist()
+
     def cut(self, views, fill=None):
         firsts = views.clips * 1000 + views.starts
         self.views, self.fill = views, fill
@@ -97,6 +103,17 @@ def test_masks_are_filled_with_the_frame_given():
     windows, fill = Ramps(), np.array([7], np.float32)
     _batches(5, windows=windows, fill=fill)(0)
     assert windows.fill is fill
+
+
+def test_the_next_blocks_chunks_are_expected_before_they_are_read():
+    windows, chunks = Ramps(), np.arange(N_CLIPS)  # a chunk for each clip: two blocks
+    keys = clip_keys(NAMES)
+    views = TrainingViews(NOTEBOOK, 1, np.arange(N_CLIPS), keys, Ramps.lengths, Ramps.shape, "raw", chunks)
+    batches = TrainingBatches(windows, views, np.eye(3, dtype=np.float32)[TARGETS], None, 5)
+    shown = np.floor((_firsts(batches, 0) + 500) / 1000)
+    assert sorted(windows.expected) == sorted(shown[16:])
+    batches(0)
+    assert len(windows.expected) == 2 * 7
 
 
 def test_epochs_and_seeds_differ():

@@ -124,7 +124,7 @@ def test_padding_cached_frames_equals_padding_the_waveform(dataset):
 def test_frames_come_in_blocks_that_make_up_the_clip(mfcc_store):
     frames = np.random.default_rng(0).normal(size=(20_000, 3)).astype(np.float32)
     windows = FrameWindows(mfcc_store([frames[:5], frames[5:]], [0, 0]), np.arange(2), 10, 2)
-    blocks = list(windows.frames(1))
+    blocks = list(windows.parts(1))
     assert len(blocks) == 3
     assert np.array_equal(np.concatenate(blocks), frames[5:, :2])
 
@@ -140,6 +140,24 @@ def test_window_seconds_is_long_enough_and_hardly_longer(specification, length):
     seconds = window_seconds(specification, length)
     assert window_length(specification, seconds) >= length
     assert window_length(specification, seconds - 2e-4) < length
+
+
+def test_a_clips_chunk_is_that_in_which_it_begins(raw_store, raw_clips):
+    store = raw_store(raw_clips, [1] * 4)
+    length = store.specification.chunk_length
+    store.start = np.array([0, length - 1, length, 3 * length])
+    assert RawWindows(store, np.array([3, 2, 1, 0]), 10).chunks.tolist() == [3, 1, 0, 0]
+
+
+def test_the_size_of_a_store_is_that_of_its_clips(raw_store, raw_clips, mfcc_store):
+    assert RawWindows(raw_store(raw_clips, [1] * 4), np.arange(2), 10).n_bytes == 2 * (500 + 60)
+    frames = np.zeros((7, 6), np.float32)
+    assert FrameWindows(mfcc_store([frames], [0]), np.arange(1), 5, 4).n_bytes == 7 * 6 * 4
+
+
+def test_chunks_that_are_expected_are_real_files(dataset):
+    windows = dataset().windows
+    windows.expect(np.unique(windows.chunks))
 
 
 def _views(clips, starts, partners=None, partner_starts=None, **changes):

@@ -1,0 +1,82 @@
+"""The order of the clips in an epoch: random over all of them, or over a block of chunks at a time.
+
+A store larger than memory is read from disk again in each epoch. In random order every window waits for the disk;
+in blocks, the chunk files of a block are read one after another before they are needed, and random order within
+the block is left. Blocks are put together anew in each epoch.
+
+Either order is a pure function of (seed, epoch, clip) and, in blocks, of the chunk that holds the clip. So are
+mixup partners: those of a block are drawn from the block.
+"""
+
+import os
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+
+from train.draws import Purpose, below, draw
+
+Order = Literal["random", "blocks"]
+BLOCK = 16  # chunks: 131 MB of waveforms at 16 kHz
+
+
+class EpochOrder:
+    """Orders of n clips, and their partners."""
+
+    def __init__(self, seed: int, keys: np.ndarray, chunks: np.ndarray | None = None):
+        """keys: uint64 [n], from `clip_keys`. chunks: int64 [n], that hold the clips; None for one random order."""
+        self._seed, self._keys, self.n = seed, keys, len(keys)
+        self._chunks = np.zeros(self.n, np.int64) if chunks is None else chunks
+        self._in_blocks = chunks is not None
+        self._epoch = lru_cache(maxsize=2)(self._of_epoch)
+
+    def rows(self, epoch: int) -> np.ndarray:
+        """The clips in the epoch's order; int64 [n]."""
+        return self._epoch(epoch)[0]
+
+    def partners(self, epoch: int, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """A clip for each of some, from its own block.
+
+        Args:
+            rows: int64 [m]. numbers: uint64 [m], uniform.
+        Returns:
+            int64 [m].
+        """
+        order, blocks, starts = self._epoch(epoch)
+        if not self._in_blocks:
+            return below(numbers, np.full(len(rows), self.n))
+        block = blocks[rows]
+        return order[starts[block] + below(numbers, starts[block + 1] - starts[block])]
+
+    def next_chunks(self, epoch: int, rows: np.ndarray) -> np.ndarray:
+        """The chunks of the block after that of the last of some clips, if that block begins among them."""
+        if not self._in_blocks:
+            return np.zeros(0, np.int64)
+        order, blocks, starts = self._epoch(epoch)
+        last = blocks[rows[-1]]
+        if order[starts[last]] not in rows or last + 2 >= len(starts):
+            return np.zeros(0, np.int64)
+        return np.unique(self._chunks[order[starts[last + 1] : starts[last + 2]]])
+
+    def _of_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The order, the block of each clip, and where in the order each block starts, and the last ends."""
+        distinct, which = np.unique(self._chunks, return_inverse=True)
+        drawn = draw(self._seed, epoch, distinct.astype(np.uint64), Purpose.CHUNK)
+        blocks = np.argsort(np.argsort(drawn, kind="stable"))[which] // BLOCK
+        order = np.lexsort([draw(self._seed, epoch, self._keys, Purpose.ORDER), blocks])
+        return order, blocks, np.searchsorted(blocks[order], np.arange(blocks.max(initial=0) + 2))
+
+
+def fitting_order(n_bytes: int) -> Order:
+    """Blocks for a store of so many bytes, if it is larger than the memory that is free."""
+    return "blocks" if n_bytes > free_memory() else "random"
+
+
+def free_memory() -> int:
+    """Bytes of memory that can be had, pages of files that can be dropped included; all of it where none says."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            lines = dict(line.split(":") for line in file)
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
