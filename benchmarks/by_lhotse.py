@@ -4,6 +4,7 @@ MFCCs of 40 coefficients into one NumPy file a clip, and the waveform at 16 kHz 
 processes are started in each of the two steps, as for its users. Recordings must be at 44.1 kHz.
 """
 
+import os
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +16,7 @@ AVAILABLE = find_spec("lhotse") is not None
 
 def by_lhotse(paths: list[Path], folder: Path, n_jobs: int) -> int:
     """Compute and store both features of the recordings in an empty folder."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # torch's threads, in worker processes too: with more they are far slower
     # imported here: it is optional, and takes seconds
     from lhotse import CutSet, Mfcc, MfccConfig, NumpyFilesWriter, Recording, RecordingSet
 
