@@ -1,5 +1,6 @@
 """`python -m cache ls | info | verify | rm | compact | pack | unpack`."""
 
+import os
 import sys
 from typing import Annotated
 
@@ -33,13 +34,15 @@ def main() -> int:
         "130 stopped by Ctrl-C."
     )
     config = (tyro.conf.FlagCreatePairsOff,)
-    command = tyro.cli(_COMMANDS, prog="python -m cache", description=description, config=config)
-    lines = command.run()
     try:
+        command = tyro.cli(_COMMANDS, prog="python -m cache", description=description, config=config)
+        lines = command.run()
         while True:
             print(next(lines), flush=True)
     except StopIteration as end:
         return end.value
+    except BrokenPipeError:
+        return _reader_is_gone()
     except CacheError as error:
         print(f"cache: {error}", file=sys.stderr)
     except OSError as error:
@@ -48,6 +51,12 @@ def main() -> int:
         print("cache: stopped; run the same command again", file=sys.stderr)
         return 130
     return 2
+
+
+def _reader_is_gone() -> int:
+    """End as a command that a closed pipe kills: quietly, as the shell's 128 + SIGPIPE."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141
 
 
 if __name__ == "__main__":

@@ -63,13 +63,18 @@ def _holding_lease(folder: "Place") -> Iterator[None]:
 
 @contextmanager
 def _holding_file(folder: Path, wait: bool) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / _LOCK, timeout=-1 if wait else 0)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout as error:
         raise CacheError(
             f"{folder}: one writer at a time, got a second one; {_holder(folder)} is writing: wait for it to end"
+        ) from error
+    except OSError as error:
+        raise CacheError(
+            f"{folder}: cache must be a folder that can be written, got {error.strerror or error}; "
+            "mend that, or name another"
         ) from error
     try:
         since = datetime.now().isoformat(sep=" ", timespec="seconds")

@@ -22,7 +22,7 @@ from featurize.run import plan_run, run
 from featurize.settings import Settings, SettingsError, check
 from featurize.work import Work
 
-_STOPPED = 130
+_STOPPED, _READER_GONE = 130, 141
 _GO_ON = "what is done is kept: run the same command again to go on"
 
 
@@ -35,6 +35,8 @@ def main(settings: Settings | None = None) -> int:
     try:
         check(settings)
         return _featurize(settings)
+    except BrokenPipeError:
+        return _reader_is_gone()
     except (CacheError, DatasetError, SettingsError, StoppedError) as error:
         _say(str(error))
     except OSError as error:
@@ -52,7 +54,16 @@ def main(settings: Settings | None = None) -> int:
 
 
 def _parse() -> Settings:
-    return tyro.cli(Settings, prog="python -m featurize", config=(tyro.conf.FlagCreatePairsOff,))
+    try:
+        return tyro.cli(Settings, prog="python -m featurize", config=(tyro.conf.FlagCreatePairsOff,))
+    except BrokenPipeError:  # of the help
+        sys.exit(_reader_is_gone())
+
+
+def _reader_is_gone() -> int:
+    """End as a command that a closed pipe kills: quietly, as the shell's 128 + SIGPIPE."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _READER_GONE
 
 
 def _featurize(settings: Settings) -> int:
@@ -64,7 +75,7 @@ def _featurize(settings: Settings) -> int:
     dataset = read_dataset(settings.data_path, settings.limit)
     if settings.dry_run:
         work = plan_run(dataset, settings.cache_path, settings.specifications, settings.options)
-        print("\n".join(plan_lines(work)))
+        print("\n".join(plan_lines(work)), flush=True)
         return 0
     with FeaturizeProgress() as progress:
 
@@ -82,7 +93,7 @@ def _featurize(settings: Settings) -> int:
             on_job=lambda job: progress.advance(len(job.slots), job.seconds),
         )
     summary = summarize(work)
-    print("\n".join(summary_lines(work, summary, seconds)))
+    print("\n".join(summary_lines(work, summary, seconds)), flush=True)
     return 1 if summary.failed else 0
 
 

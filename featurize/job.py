@@ -5,6 +5,7 @@ their order, or what was there before.
 """
 
 import os
+import stat
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -110,10 +111,12 @@ def _fill(slot: Slot, file: Path | OSError, places: dict[Page, slice]) -> None:
 
 
 def _digest_as_planned(slot: Slot, file: Path) -> str:
-    stat = os.stat(file)
+    look = os.stat(file)
+    if not stat.S_ISREG(look.st_mode):
+        raise _ChangedError("must be a file, got a folder or a device; put the recording there")
     found = digest(file)
     planned = (
-        found == slot.digest if slot.digest else (stat.st_size, stat.st_mtime_ns) == (slot.size, slot.mtime_ns)
+        found == slot.digest if slot.digest else (look.st_size, look.st_mtime_ns) == (slot.size, slot.mtime_ns)
     )
     if not planned:
         raise _ChangedError("changed since it was planned; touch it and run featurize again to take it in as it is")

@@ -5,6 +5,7 @@ Many files at a time and as arrays, so that a million clips are planned without 
 """
 
 import os
+import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -52,13 +53,16 @@ class Recordings:
 
 def _look(path: str) -> tuple[int, int]:
     try:
-        stat = os.stat(path)
+        found = os.stat(path)
     except OSError:
         return ABSENT, ABSENT
-    return stat.st_size, stat.st_mtime_ns
+    # A folder or a pipe of a clip's name is no recording; to open a pipe would wait for ever.
+    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else (ABSENT, ABSENT)
 
 
 def _header(path: Path) -> tuple[int, int]:
+    if not path.is_file():
+        return UNREADABLE, 0
     try:
         header = read_header(path)
     except OSError:

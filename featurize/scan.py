@@ -1,7 +1,7 @@
 """A look at each file of the dataset: which slot of the plan holds it, and which files are new or changed.
 
-Size and modification time decide; where they differ the digest does. A file that cannot be seen keeps the slot
-that it had, so that an unmounted disk costs nothing.
+Size and modification time decide; where they differ the digest does. A file that cannot be seen or read keeps the
+slot that it had, so that an unmounted disk costs nothing.
 """
 
 from dataclasses import dataclass, field
@@ -36,27 +36,44 @@ class Scan:
 
 def scan(dataset: Dataset, plan: pd.DataFrame, recordings: Recordings) -> Scan:
     """Find or make a slot for each clip; new slots go into new groups."""
-    files = dataset.clips["file"]
-    looks = recordings.look(files)
-    absent = looks[0] == ABSENT
+    looks = recordings.look(dataset.clips["file"])
+    found = _find_known(dataset, plan, recordings, looks)
+    _plan_new(found, dataset, plan, recordings, looks)
+    return found
+
+
+def _find_known(dataset: Dataset, plan: pd.DataFrame, recordings: Recordings, looks: np.ndarray) -> Scan:
+    """The slots of files that the plan knows as they are, -1 for the others."""
+    files, absent = dataset.clips["file"], looks[0] == ABSENT
     slots = _last_slots(plan["file"], files)
     known = np.flatnonzero(slots >= 0)
     planned = plan[["size", "mtime_ns"]].to_numpy()[slots[known]].T
     differs = known[(planned != looks[:, known]).any(axis=0) & ~absent[known]]
-    gone = known[absent[known] & (planned[0] != ABSENT)]
-    found = Scan(slots, plan, missing=dataset.clips["clip"].iloc[gone].tolist())
+    gone = known[absent[known]]
+    found = Scan(slots, plan, missing=_with_features(dataset.clips["clip"], plan, gone, slots[gone]))
     if len(differs):
         found.plan = plan.copy()
         slots[differs] = _former_slots(files.iloc[differs], looks[:, differs], found.plan, recordings)
         found.n_changed = int((slots[differs] < 0).sum())
-    new = np.flatnonzero(slots < 0)
+    return found
+
+
+def _plan_new(found: Scan, dataset: Dataset, plan: pd.DataFrame, recordings: Recordings, looks: np.ndarray) -> None:
+    """Append a slot for each file that has none; one that cannot be read keeps the slot that it had before."""
+    files, new = dataset.clips["file"], np.flatnonzero(found.slots < 0)
+    headers = recordings.headers(files.iloc[new])
+    before = _last_slots(plan["file"], files.iloc[new])
+    kept = (headers[0] == UNREADABLE) & (before >= 0)
+    found.slots[new[kept]] = before[kept]
+    found.missing += _with_features(dataset.clips["clip"], plan, new[kept], before[kept])
+    found.n_changed -= int(kept.sum())
+    new, headers = new[~kept], headers[:, ~kept]
     found.n_new = len(new) - found.n_changed
-    slots[new] = np.arange(len(plan), len(plan) + len(new))
+    found.slots[new] = np.arange(len(plan), len(plan) + len(new))
     if len(new):
-        rows = _new_rows(files.iloc[new], looks[:, new], recordings)
+        rows = _new_rows(files.iloc[new], looks[:, new], headers)
         rows["group"] = pack(rows["native_samples"].to_numpy(), rows["native_rate"].to_numpy(), n_chunks(plan))
         found.plan = pd.concat([found.plan, rows[SCHEMA.names]], ignore_index=True)
-    return found
 
 
 def _last_slots(planned: pd.Series, files: pd.Series) -> np.ndarray:
@@ -111,12 +128,17 @@ def _former_slot(
     return -1
 
 
-def _new_rows(files: pd.Series, looks: np.ndarray, recordings: Recordings) -> pd.DataFrame:
+def _with_features(clips: pd.Series, plan: pd.DataFrame, which: np.ndarray, slots: np.ndarray) -> list[str]:
+    """The names of those clips whose slot was planned from a file."""
+    return clips.iloc[which[plan["size"].to_numpy()[slots] != ABSENT]].tolist()
+
+
+def _new_rows(files: pd.Series, looks: np.ndarray, headers: np.ndarray) -> pd.DataFrame:
     """A row of the plan for each file, but for its group.
 
     A file that could not be read is planned as one that was not there: once it can be, it is another slot's.
     """
-    rates, samples = recordings.headers(files)
+    rates, samples = headers
     sizes, times = np.where(rates == UNREADABLE, ABSENT, looks)
     return pd.DataFrame(
         {

@@ -191,3 +191,10 @@ def test_a_holder_is_told_from_every_other(tmp_path):
             said.append(lock.holder(tmp_path / "cache"))
             assert lock.holder(tmp_path / "cache") == said[-1] and str(os.getpid()) in said[-1]
     assert said[0] != said[1] and lock.holder(tmp_path / "cache") == lock.holder(tmp_path / "nowhere") == ""
+
+
+def test_a_file_where_the_cache_should_be_is_said(tmp_path):
+    (tmp_path / "cache").write_text("")
+    message = "cache: cache must be a folder that can be written, got File exists; mend that, or name another"
+    with pytest.raises(CacheError, match=message), writing(tmp_path / "cache"):
+        pass

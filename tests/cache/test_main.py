@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -107,3 +108,14 @@ def test_as_a_program_its_exit_code_is_the_commands(made):
     missing = subprocess.run([*command[:3], "ls", "--cache", "none"], cwd=ROOT, capture_output=True, text=True)
     assert (missing.returncode, missing.stdout) == (2, "")
     assert missing.stderr == "cache: none: no cache here; run `python -m featurize` first\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["ls"], ["verify"]])
+def test_a_reader_that_is_gone_ends_the_command_quietly(made, tmp_path, arguments):
+    reader, writer = os.pipe()
+    os.close(reader)
+    where = [] if arguments == ["--help"] else ["--cache", str(tmp_path / "work" / "cache")]
+    command = [sys.executable, "-m", "cache", *arguments, *where]
+    done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert done.returncode == 141 and done.stderr == ""

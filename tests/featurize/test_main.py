@@ -239,3 +239,13 @@ def test_help_is_complete(command):
         "data work cache sr mfcc mfcc-sr raw-dtype jobs limit prune force dry-run on-error demo engine scheduler"
     )
     assert all(f"--{flag}" in out for flag in flags.split())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--dry-run"], []])
+def test_a_reader_that_is_gone_ends_the_command_quietly(small, tmp_path, arguments):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "featurize", "--data", small, "--work", tmp_path / "work", *QUICK, *arguments]
+    done = subprocess.run(list(map(str, command)), cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert done.returncode == 141 and "Traceback" not in done.stderr and "Broken pipe" not in done.stderr

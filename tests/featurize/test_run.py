@@ -1,6 +1,7 @@
 """A cache follows its dataset: resumed, extended, repaired, and the same bytes however it came about."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -270,3 +271,40 @@ def test_damaged_metadata_is_mended(small, tmp_path, featurize, file_bytes):
         (tmp_path / "cache" / RAW.name / key).write_bytes(b"\0\1\2")
     assert not featurize(small, tmp_path / "cache").jobs
     assert file_bytes(tmp_path / "cache") == before
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
+def test_what_is_no_file_fails_and_does_not_make_the_cache_grow(small, tmp_path, featurize, file_bytes, make):
+    clip = sorted((small / "audio_train").iterdir())[0]
+    clip.unlink()
+    make(clip)
+    work = featurize(small, tmp_path / "cache", [RAW])
+    reasons = work.stores[0].receipts.texts("reason").to_pylist()
+    assert "must be a file, got a folder or a device; put the recording there" in reasons
+    before = file_bytes(tmp_path / "cache")
+    assert not featurize(small, tmp_path / "cache", [RAW]).jobs and file_bytes(tmp_path / "cache") == before
+
+
+def test_a_recording_that_becomes_a_folder_keeps_its_features(small, tmp_path, featurize, file_bytes):
+    featurize(small, tmp_path / "cache", [RAW])
+    before = file_bytes(tmp_path / "cache")
+    clip = sorted((small / "audio_train").iterdir())[0]
+    clip.unlink()
+    clip.mkdir()
+    work = featurize(small, tmp_path / "cache", [RAW])
+    assert work.scan.missing == [clip.name] and file_bytes(tmp_path / "cache") == before
+
+
+def test_a_recording_that_cannot_be_read_keeps_the_slot_that_it_had(small, tmp_path, featurize, monkeypatch):
+    featurize(small, tmp_path / "cache", [RAW])
+    clip = sorted((small / "audio_train").iterdir())[0]
+    os.utime(clip, ns=(1, 1))
+    clip.write_bytes(clip.read_bytes() + b"more")
+    monkeypatch.setattr("featurize.recordings.read_header", _unreadable)
+    for _ in range(2):
+        work = featurize(small, tmp_path / "cache", [RAW])
+        assert work.scan.missing == [clip.name] and (work.scan.n_new, work.scan.n_changed) == (0, 0)
+
+
+def _unreadable(path):
+    raise PermissionError(13, "Permission denied", str(path))
