@@ -14,6 +14,7 @@ from cache.packing.package import is_package
 from cache.places import place
 from cache.plan import read_plan
 from cache.receipts import Status, done_groups
+from cache.results import Results
 from cache.specification import Specification
 from cache.store import Store
 
@@ -55,6 +56,13 @@ class Cache:
     def store_paths(self) -> list[Path]:
         """The stores' folders, by name."""
         return sorted(path for path in self.path.glob("*.zarr") if path.is_dir())
+
+    def status(self, results: Results) -> np.ndarray:
+        """What became of each clip by a store's receipts, folded yet or not: `Status`, uint8 [clips]."""
+        slots, found = self.clips["slot"].to_numpy(), results.column("slot")
+        status = np.zeros(max(slots.max(initial=-1), found.max(initial=-1)) + 1, np.uint8)
+        status[found] = results.column("status")
+        return status[slots]
 
     def missing(self, store: Store) -> pd.Series:
         """The clips whose features the store lacks: no receipt, or one that is not folded yet."""

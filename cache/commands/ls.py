@@ -7,6 +7,7 @@ from pathlib import Path
 from cache.commands.where import Where
 from cache.errors import CacheError
 from cache.files import folder_bytes
+from cache.fold import read_receipts
 from cache.folder import Cache, open_cache
 from cache.receipts import Status
 from cache.store import Store
@@ -33,8 +34,7 @@ def _row(cache: Cache, path: Path) -> str:
         store = Store(path)
     except CacheError as error:
         return f"{path.name:<28} {'-':>9} {'-':>9} {'-':>7} {megabytes:>10}  refused: {error}"
-    missing = len(cache.missing(store))
-    slots = cache.clips["slot"].to_numpy()
-    failed = int((store.status[slots[slots < len(store.status)]] == Status.FAILED).sum())
-    state = "incomplete: run featurize" if missing else "complete"
-    return f"{path.name:<28} {len(slots) - missing:>9} {missing:>9} {failed:>7} {megabytes:>10}  {state}"
+    status = cache.status(read_receipts(path))
+    done, missing, failed = ((status != Status.PENDING), (status == Status.PENDING), (status == Status.FAILED))
+    state = "incomplete: run featurize" if len(cache.missing(store)) else "complete"
+    return f"{path.name:<28} {done.sum():>9} {missing.sum():>9} {failed.sum():>7} {megabytes:>10}  {state}"
