@@ -35,8 +35,8 @@ from featurize.run import Options, run
 from train.batches import TrainingBatches
 from train.draws import clip_keys
 from train.feed import Epochs
-from train.nets import NETS, build
-from train.recipe import DEFAULT
+from train.nets import DUMMIES, NETS, build
+from train.recipe import DEFAULT, NOTEBOOK, Recipe
 from train.steps import compile_model
 from train.views import TrainingViews
 from train.windows import FrameWindows, RawWindows
@@ -117,7 +117,30 @@ def steps(model: keras.Model, feed: Callable, n_steps: int) -> Callable[[], floa
 
 
 def compare(name: str, cache, data: Path, n_steps: int, rounds: int) -> dict[str, list[float]]:
-    """Seconds a clip of each case."""
+    """Seconds a clip of each case, by the default recipe."""
+    cases = _cases(name, NETS[name], DEFAULT, cache, data, n_steps)
+    return _by_turns(cases, rounds)
+
+
+def compare_input(name: str, cache, data: Path, n_steps: int, rounds: int) -> dict[str, list[float]]:
+    """Likewise for a net of one pooling and one dense layer, where the input is all; plain windows beside mixed."""
+    cases = _cases(name, DUMMIES[name], DEFAULT, cache, data, n_steps)
+    plain = _cases(name, DUMMIES[name], NOTEBOOK, cache, data, n_steps)
+    cases["earmark, plain windows"] = plain["earmark, from the maps"]
+    del cases["notebook's loader"]
+    return _by_turns(cases, rounds)
+
+
+def _by_turns(cases: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    for case in cases.values():
+        case()  # compiles the step: once, not in a round
+    with threadpool_limits(1):
+        return by_turns(cases, rounds)
+
+
+def _cases(
+    name: str, net: Callable, recipe: Recipe, cache, data: Path, n_steps: int
+) -> dict[str, Callable[[], float]]:
     clips = cache.clips[cache.clips["split"] == "train"]
     labels, uniques = clips["label"].factorize()
     slots, kind = clips["slot"].to_numpy(), "raw" if name == "conv1d" else "mfcc"
@@ -126,20 +149,17 @@ def compare(name: str, cache, data: Path, n_steps: int, rounds: int) -> dict[str
     order = np.arange(len(clips) // BATCH * BATCH)  # whole batches alone: every step is of the same size
     answers = np.eye(len(uniques), dtype=np.float32)[labels]
     keys = clip_keys(clips["clip"].iloc[order])
-    views = TrainingViews(DEFAULT, 1001, order, keys, windows.lengths[order], windows.shape, kind)
+    views = TrainingViews(recipe, 1001, order, keys, windows.lengths[order], windows.shape, kind)
     batches = TrainingBatches(windows, views, answers[order], None, BATCH, np.zeros(windows.shape[1], np.float32))
     paths = [data / "audio_train" / clip for clip in clips["clip"]]
     notebook = Notebook(paths, answers, kind)
-    model = build(NETS[name], windows.shape, len(uniques))
-    compile_model(model, DEFAULT, 10_000)
-    cases = {
+    model = build(net, windows.shape, len(uniques))
+    compile_model(model, recipe, 10_000)
+    return {
         "earmark, from the maps": steps(model, lambda: Epochs(batches), n_steps),
         "one constant batch": steps(model, lambda: nullcontext(Constant(batches(0))), n_steps),
         "notebook's loader": steps(model, lambda: nullcontext(notebook), n_steps),
     }
-    cases["one constant batch"]()  # compiles the step: once, not in a round
-    with threadpool_limits(1):
-        return by_turns(cases, rounds)
 
 
 def main() -> None:
@@ -156,10 +176,15 @@ def main() -> None:
         cache = open_cache(folder / "cache")
         print(header("keras", "tensorflow", "numpy", "librosa", "resampy"))
         bystanders = Bystanders()
-        for name in NETS:
+        for name in ("conv1d", "conv2d"):
             seconds = compare(name, cache, data, arguments.steps, arguments.rounds)
             rows = times(seconds, "earmark, from the maps", "clips")
             print(table(f"{name}: training, batches of {BATCH}", ["", "speed", "times earmark's time"], rows))
+        for name in ("conv1d", "conv2d"):
+            seconds = compare_input(name, cache, data, 10 * arguments.steps, arguments.rounds)
+            rows = times(seconds, "earmark, from the maps", "clips")
+            title = f"one pooling, one dense layer, on windows of {name}: batches of {BATCH}"
+            print(table(title, ["", "speed", "times earmark's time"], rows))
         print(bystanders)
 
 

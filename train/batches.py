@@ -40,7 +40,7 @@ class TrainingBatches:
             windows, float32 [n, *windows.shape], and what `planned` gives beside the views.
         """
         views, *rest = self.planned(index)
-        self._windows.expect(self._views.order.next_chunks(*self._rows(index)))
+        self._windows.expect(self._views.order.chunks_ahead(*self._rows(index)))
         return self._windows.cut(views, self._fill), *rest
 
     def planned(self, index: int) -> tuple[Views | np.ndarray, ...]:

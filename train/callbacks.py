@@ -32,12 +32,16 @@ class Dropouts(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Seed those of the epoch."""
-        # PyTorch's own generator, which some of Keras's layers draw from on that backend
-        keras.utils.set_random_seed(dropout_seed(self._seed, self._fold, epoch, len(self._net.layers)))
+        self._epoch = epoch
         for number, layer in enumerate(self._net.layers):
             if isinstance(layer, keras.layers.Dropout) and layer.rate:
                 seed = dropout_seed(self._seed, self._fold, epoch, number)
                 layer.seed_generator.state.assign(np.array([seed, 0], np.uint32))
+
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        """On PyTorch, Keras's dropout draws from its global generator, and so does the feed when it starts."""
+        if batch == 0 and keras.backend.backend() == "torch":
+            keras.utils.set_random_seed(dropout_seed(self._seed, self._fold, self._epoch, len(self._net.layers)))
 
 
 class Validation(keras.callbacks.Callback):

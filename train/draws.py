@@ -80,6 +80,11 @@ def net_seed(seed: int, fold: int) -> int:
     return _seed_of(seed, fold, 0, Purpose.WEIGHTS)
 
 
+def layer_seed(seed: int, layer: int) -> int:
+    """The seed of one layer's weights in a net, 0 to 2**32 - 1; seed: the net's."""
+    return _seed_of(seed, layer, 1, Purpose.WEIGHTS)
+
+
 def dropout_seed(seed: int, fold: int, epoch: int, layer: int) -> int:
     """The seed of one layer's dropout in one epoch of a fold, 0 to 2**32 - 1."""
     return _seed_of(seed, epoch, fold << 32 | layer, Purpose.DROPOUT)

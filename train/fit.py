@@ -18,7 +18,6 @@ from train.device import device
 from train.draws import clip_keys, net_seed
 from train.feed import Epochs
 from train.moments import Moments, measure_moments
-from train.nets import DUMMIES, NETS, build
 from train.predict import predict
 from train.progress import RunProgress
 from train.resident import CutWindows, ResidentBatches, ResidentStore, is_resident, resident_model
@@ -26,29 +25,44 @@ from train.settings import Settings
 from train.standing import Standing
 from train.steps import compile_model
 from train.views import TrainingViews
-
-_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+from train.workshop import Workshop
 
 
 def fit_fold(
-    fold: int, dataset: Dataset, settings: Settings, folder: PredictionsFolder, progress: RunProgress
+    fold: int,
+    dataset: Dataset,
+    settings: Settings,
+    folder: PredictionsFolder,
+    progress: RunProgress,
+    workshop: Workshop | None = None,
 ) -> dict:
     """Train a fold's net, or go on with it, predict every clip, and write the fold into the folder.
 
+    A fold gives the same result whatever was trained before it in this process.
+
+    Args:
+        workshop: that of the folds before it.
     Returns:
         What the fold's marker says.
     Raises:
         SettingsError: the loss did not stay finite; the fold is not finished then.
     """
-    return _Fold(fold, dataset, settings, folder, progress).finish()
+    return _Fold(fold, dataset, settings, folder, progress, workshop or Workshop()).finish()
 
 
 class _Fold:
     """A fold at work."""
 
     def __init__(
-        self, fold: int, dataset: Dataset, settings: Settings, folder: PredictionsFolder, progress: RunProgress
+        self,
+        fold: int,
+        dataset: Dataset,
+        settings: Settings,
+        folder: PredictionsFolder,
+        progress: RunProgress,
+        workshop: Workshop,
     ):
+        self.workshop = workshop
         self.fold, self.dataset, self.settings = fold, dataset, settings
         self.folder, self.progress, self.recipe = folder, progress, settings.recipe
         self.train = np.flatnonzero((folder.folds >= 0) & (folder.folds != fold))
@@ -59,14 +73,9 @@ class _Fold:
 
     def finish(self) -> dict:
         """Train, predict, write."""
-        # a fold gives the same result whatever was trained before it in this process
-        keras.backend.clear_session()
-        keras.utils.set_random_seed(net_seed(self.settings.seed, self.fold))
         moments = self._moments()
         batches = self._batches(moments)
-        net = self._net(moments)
-        model, batches = self._resident(net, batches, moments)
-        compile_model(model, self.recipe, self.n_epochs * batches.steps)
+        net, model, batches = self._models(moments, batches)
         standing = self.checkpoint.restore(model)
         if standing.epochs:
             self.progress.say(f"fold {self.fold}: goes on after epoch {standing.epochs} of {self.n_epochs}")
@@ -114,25 +123,21 @@ class _Fold:
             _fill(moments),
         )
 
-    def _net(self, moments: Moments | None) -> keras.Model:
-        net = (DUMMIES if self.settings.quick else NETS)[self.settings.model]
-        before = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(_POLICIES[self.settings.precision])
-        try:
-            return build(net, self.dataset.windows.shape, len(self.dataset.labels), moments)
-        finally:
-            keras.config.set_dtype_policy(before)
-
-    def _resident(
-        self, net: keras.Model, batches: TrainingBatches, moments: Moments | None
-    ) -> tuple[keras.Model, TrainingBatches | ResidentBatches]:
-        """The model that is trained and its batches: those given, or those whose windows are cut on the device."""
-        windows = self.dataset.windows
+    def _models(
+        self, moments: Moments | None, batches: TrainingBatches
+    ) -> tuple[keras.Model, keras.Model, TrainingBatches | ResidentBatches]:
+        """The net, the model that is trained, and its batches: those given, or some that are cut on the device."""
+        windows, n_steps = self.dataset.windows, self.n_epochs * batches.steps
+        seed = net_seed(self.settings.seed, self.fold)
+        net = self.workshop.net(self.settings, windows.shape, len(self.dataset.labels), moments, seed)
         if not is_resident(self.settings.resident, windows.n_bytes, device()):
-            return net, batches
+            net = self.workshop.compiled(net, self.settings, n_steps)
+            return net, net, batches
         store = ResidentStore.of(windows, self.train)
-        batches = ResidentBatches(batches, windows, store)
-        return resident_model(net, CutWindows(windows, store, _fill(moments)), batches(0)[0]), batches
+        planned = ResidentBatches(batches, windows, store)
+        model = resident_model(net, CutWindows(windows, store, _fill(moments)), planned(0)[0])
+        compile_model(model, self.recipe, n_steps)
+        return net, model, planned
 
     def _fit(
         self,
@@ -178,7 +183,8 @@ class _Fold:
     def _kept(self, model: keras.Model, net: keras.Model) -> keras.Model:
         """The net that predicts, saved."""
         if self.recipe.keep == "best":
-            return keras.saving.load_model(self.model_path, safe_mode=True)
+            net.load_weights(self.model_path)
+            return net
         model.optimizer.finalize_variable_values(model.trainable_weights)  # the averaged ones, if there are any
         callbacks.save_model(net, self.model_path)
         return net

@@ -37,19 +37,27 @@ def mix(samples, scale, before, share, others, other_scale, other_before, out):
         samples, others: int16 or float32. scale, other_scale, share: float32. before, other_before: samples.
         out: float32 [length].
     """
-    out[:] = _ZERO
-    _add(samples, scale, before, share, out)
-    _add(others, other_scale, other_before, float32(1) - share, out)
+    factor, after = _level(samples, scale, share, len(out)), before + len(samples)
+    out[:before] = _ZERO
+    out[after:] = _ZERO
+    inner = out[before:after]
+    for i in range(len(samples)):
+        inner[i] = float32(samples[i]) * factor
+    factor = _level(others, other_scale, float32(1) - share, len(out))
+    inner = out[other_before : other_before + len(others)]
+    for i in range(len(others)):
+        inner[i] += float32(others[i]) * factor
 
 
 @njit(nogil=True, cache=True)
 def normalise_again(out, factor):
     """Normalise a waveform in place by its own range, * factor; return what silence became."""
     low, high = _range(out, False)
-    divisor = high - low + _TINY
+    slope = factor / (high - low + _TINY)
+    silence = -low * slope - _HALF * factor
     for i in range(len(out)):
-        out[i] = ((out[i] - low) / divisor - _HALF) * factor
-    return ((_ZERO - low) / divisor - _HALF) * factor
+        out[i] = out[i] * slope + silence
+    return silence
 
 
 @njit(nogil=True, cache=True)
@@ -79,12 +87,10 @@ def blend(frames, before, silent, share, out):
 
 
 @njit(nogil=True, cache=True)
-def _add(samples, scale, before, share, out):
-    low, high = _range(samples, len(samples) < len(out))
-    factor = scale * share / ((float32(high) - float32(low)) * scale + _TINY)
-    inner = out[before : before + len(samples)]
-    for i in range(len(samples)):
-        inner[i] += float32(samples[i]) * factor
+def _level(samples, scale, share, length):
+    """What brings samples, padded to length, to a range of share."""
+    low, high = _range(samples, len(samples) < length)
+    return scale * share / ((float32(high) - float32(low)) * scale + _TINY)
 
 
 @njit(nogil=True, cache=True, fastmath={"nnan", "nsz"})  # a store holds no NaN

@@ -75,8 +75,7 @@ def build(net: Net, shape: tuple[int, int], n_labels: int, moments: Moments | No
         moments: to standardise each coefficient by; None leaves windows as they are.
     """
     window = keras.Input(shape)
-    x = window if moments is None else layers.Normalization(mean=moments.mean, variance=moments.variance)(window)
-    model = keras.Model(window, net(x, n_labels))
+    model = keras.Model(window, net(window if moments is None else _standardised(window, moments), n_labels))
     for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):
             # Keras's MobileNetV2 has 0.999, which a few hundred steps leave near its start
@@ -91,6 +90,17 @@ def n_parameters(model: keras.Model) -> int:
 
 def _answer(n_labels: int) -> layers.Dense:
     return layers.Dense(n_labels, activation="softmax", dtype="float32")  # whatever precision the net has
+
+
+def _standardised(window: KerasTensor, moments: Moments) -> KerasTensor:
+    """By a layer whose moments are variables: those of Keras's Normalization become part of a traced net."""
+    layer = layers.BatchNormalization(
+        center=False, scale=False, epsilon=1e-7, trainable=False, dtype="float32", name="standardise"
+    )
+    x = layer(window)
+    layer.moving_mean.assign(moments.mean)
+    layer.moving_variance.assign(moments.variance)
+    return x
 
 
 def _two_convolutions(x: KerasTensor, filters: int, size: int) -> KerasTensor:

@@ -48,15 +48,18 @@ class EpochOrder:
         block = blocks[rows]
         return order[starts[block] + below(numbers, starts[block + 1] - starts[block])]
 
-    def next_chunks(self, epoch: int, rows: np.ndarray) -> np.ndarray:
-        """The chunks of the block after that of the last of some clips, if that block begins among them."""
+    def chunks_ahead(self, epoch: int, rows: np.ndarray) -> np.ndarray:
+        """The chunks to read while some clips are at work, int64: of the block after one that begins among them.
+
+        An epoch's first clips have those of their own block too.
+        """
         if not self._in_blocks:
             return np.zeros(0, np.int64)
-        order, blocks, starts = self._epoch(epoch)
-        last = blocks[rows[-1]]
-        if order[starts[last]] not in rows or last + 2 >= len(starts):
-            return np.zeros(0, np.int64)
-        return np.unique(self._chunks[order[starts[last + 1] : starts[last + 2]]])
+        order, _, starts = self._epoch(epoch)
+        begun = np.flatnonzero(np.isin(order[starts[:-1]], rows))
+        wanted = {*(begun + 1), *begun[begun == 0]}
+        ahead = [order[starts[block] : starts[block + 1]] for block in sorted(wanted) if block + 1 < len(starts)]
+        return np.unique(self._chunks[np.concatenate(ahead)]) if ahead else np.zeros(0, np.int64)
 
     def _of_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The order, the block of each clip, and where in the order each block starts, and the last ends."""

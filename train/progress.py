@@ -31,7 +31,7 @@ class RunProgress:
             disable=not self._console.is_terminal,
         )
         self._task = self._bar.add_task("", total=1, state="", visible=False)
-        self._epochs_done = self._epochs_left = 0
+        self._epochs_done = self._epochs_left = self._left_after = 0
         self._rate = self._loss = 0.0
         self._accuracy: float | None = None
 
@@ -101,7 +101,7 @@ class RunProgress:
         """A fold is finished; result: what its marker says."""
         self._epochs_left = self._left_after
         self.say(
-            f"fold {self.fold}: finished after {result['epochs']} epochs, kept {result['kept_epoch']}, "
+            f"fold {result['fold']}: finished after {result['epochs']} epochs, kept {result['kept_epoch']}, "
             f"accuracy {result['accuracy']:.4f}, MAP@3 {result['map3']:.4f}, {result['seconds']:.0f} s"
         )
 

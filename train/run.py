@@ -21,6 +21,7 @@ from train.order import fitting_order
 from train.progress import RunProgress
 from train.provenance import git_revision, versions
 from train.settings import Settings, SettingsError
+from train.workshop import Workshop
 
 _NAMED = 5  # clips that a line names at most
 
@@ -53,12 +54,35 @@ def run(
     if finished := [fold for fold in chosen if fold in done]:
         progress.say(f"{folder.path}: already finished and kept: {_listed('fold', finished)}")
     todo = [fold for fold in chosen if fold not in done]
+    if settings.scheduler is None:
+        _train_here(settings, dataset, folder, todo, progress)
+    else:
+        _train_there(settings, folder, todo, progress)
+    return folder
+
+
+def _train_here(
+    settings: Settings, dataset: Dataset, folder: PredictionsFolder, todo: list[int], progress: RunProgress
+) -> None:
+    workshop = Workshop()
     for number, fold in enumerate(todo):
-        n_clips = int(np.sum((folds >= 0) & (folds != fold)))
+        n_clips = int(np.sum((folder.folds >= 0) & (folder.folds != fold)))
         progress.begin_fold(fold, len(todo) - number, settings.recipe.n_epochs(n_clips), n_clips)
         with _alone(folder, fold):
-            progress.end_fold(fit_fold(fold, dataset, settings, folder, progress))
-    return folder
+            progress.end_fold(fit_fold(fold, dataset, settings, folder, progress, workshop))
+
+
+def _train_there(settings: Settings, folder: PredictionsFolder, todo: list[int], progress: RunProgress) -> None:
+    from train.cluster import connected, train_on_cluster  # imported here, as distributed is an extra
+
+    with connected(settings.scheduler) as client:
+        for result in train_on_cluster(client, settings, todo):
+            if result["fold"] not in folder.finished:
+                raise SettingsError(
+                    f"{folder.path}: folder must be seen by the cluster's workers, got one that wrote fold "
+                    f"{result['fold']} elsewhere; give --work a folder that all machines share"
+                )
+            progress.end_fold(result)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -60,6 +61,9 @@ class Settings:
     """Column of train.csv that says each clip's fold, in place of --folds."""
     fold: Annotated[tuple[int, ...], unsaid("I ...", "all")] = ()
     """Train only these folds, counted from 0; another run, on another machine too, can add the others."""
+    scheduler: Annotated[str | None, unsaid("ADDRESS", "none: train here")] = None
+    """Train folds on the workers of a Dask cluster, which see WORK and the cache under the same paths (needs:
+    pip install "earmark[dask]"); such as tcp://127.0.0.1:8786."""
     seed: int = 1001
     """Fixes weights, order, windows, augmentation and dropout."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -120,7 +124,7 @@ class Settings:
         values |= {"recipe": values.pop("preset"), "features": self.kind, "folds": self.n_folds}
         if self.fold_column is not None:
             values["folds"] = None
-        elsewhere = ("work", "cache", "name", "fold", "force", "resident")
+        elsewhere = ("work", "cache", "name", "fold", "force", "resident", "scheduler")
         skipped = {*elsewhere, *_OF_OTHER_KINDS[self.kind]}
         return {key: value for key, value in (values | recipe).items() if key not in skipped}
 
@@ -183,6 +187,10 @@ def check(settings: Settings) -> None:
     _require(settings.kind in settings.net.kinds, "features", _readable(settings), settings.kind)
     _check_folds(settings)
     _check_recipe(settings.recipe)
+    if settings.scheduler is not None and not find_spec("distributed"):
+        raise SettingsError(
+            '--scheduler must have dask.distributed, got none installed; pip install "earmark[dask]"'
+        )
     if settings.name is not None:
         plain = settings.name not in ("", ".", "..") and Path(settings.name).name == settings.name
         _require(plain, "name", "one plain folder name", repr(settings.name))

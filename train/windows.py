@@ -12,6 +12,7 @@ import numpy as np
 
 from cache import LogmelSpecification, MfccSpecification, RawSpecification, Store
 from train import kernels
+from train.buffers import Buffers
 from train.views import Views
 
 _BLOCK = 8192  # samples or frames
@@ -36,6 +37,7 @@ class _Windows:
     def __init__(self, store: Store, slots: np.ndarray, length: int):
         """slots: int64 [clips]. length: of a window, in samples or frames."""
         self.store, self.length, self.kind = store, length, store.specification.kind
+        self._buffers = Buffers()
         self.lengths = store.length[slots].astype(np.int64)
         self._begins = store.start[slots].astype(np.int64)
 
@@ -94,7 +96,7 @@ class RawWindows(_Windows):
             float32 [n, length, 1]; (x - min) / (max - min + 1e-6) - 0.5 of each padded window, so that a silent
             one is -0.5 everywhere.
         """
-        out = np.empty((len(views.clips), self.length), np.float32)
+        out = self._buffers.take((len(views.clips), self.length))
         factors = 10 ** (views.gains / 20) * np.where(views.flipped, np.float32(-1), np.float32(1))
         for i, row in enumerate(out):
             samples, before = self._part(int(views.clips[i]), int(views.starts[i]))
@@ -131,7 +133,7 @@ class FrameWindows(_Windows):
         Returns:
             float32 [n, length, width], as cached where the views change nothing.
         """
-        out = np.empty((len(views.clips), *self.shape), np.float32)
+        out = self._buffers.take((len(views.clips), *self.shape))
         for i, window in enumerate(out):
             kernels.place(*self._shown(views.clips[i], views.starts[i]), window)
             if views.shares[i] < 1:

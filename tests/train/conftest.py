@@ -152,7 +152,7 @@ def untrained(monkeypatch):
     """
     asked = _Asked()
 
-    def fit_fold(fold, dataset, settings, folder, progress):
+    def fit_fold(fold, dataset, settings, folder, progress, workshop):
         asked.append(fold)
         if fold in asked.errors:
             raise asked.errors[fold]

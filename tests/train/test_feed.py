@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from cache import CacheError
-from train.feed import Epochs
+from train.feed import ClosedError, Epochs
 
 STEPS, EPOCHS = 3, 4
 
@@ -59,3 +59,33 @@ def test_an_error_in_a_batch_is_raised_as_it_is(workers):
     model.compile(run_eagerly=True)
     with pytest.raises(CacheError, match="000003: chunk must have 8 bytes"), Epochs(batches, workers) as feed:
         model.fit(feed, steps_per_epoch=STEPS, epochs=EPOCHS, shuffle=False, verbose=0)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_nobody_asks_for_batches_once_the_feed_is_closed(workers):
+    model, asked = Recorder(), []
+
+    def batches(index):
+        asked.append(index)
+        return Counting()(index)
+
+    model.compile(run_eagerly=True)
+    with Epochs(batches, workers) as feed:
+        model.fit(feed, steps_per_epoch=STEPS, epochs=1, shuffle=False, verbose=0)
+    n_asked = len(asked)
+    assert feed._running == 0
+    with pytest.raises(ClosedError):
+        feed[0]
+    assert len(asked) == n_asked
+
+
+def test_an_interrupt_is_not_taken_for_a_batchs_error():
+    model = Recorder()
+    model.compile(run_eagerly=True)
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), Epochs(Counting(), 1) as feed:
+        model.fit(feed, steps_per_epoch=STEPS, epochs=2, callbacks=[Interrupt()], shuffle=False, verbose=0)

@@ -56,7 +56,7 @@ def test_conv2d_is_layer_by_layer_the_notebooks():
     model = build(conv2d, (173, 40), 41, _moments())
     stage = ["Conv2D", "BatchNormalization", "ReLU", "MaxPooling2D"]
     end = ["Flatten", "Dense", "BatchNormalization", "ReLU", "Dense"]
-    assert _kinds(model) == ["InputLayer", "Normalization", "Permute", "Reshape", *stage * 4, *end]
+    assert _kinds(model) == ["InputLayer", "BatchNormalization", "Permute", "Reshape", *stage * 4, *end]
     convolutions = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
     assert {(c.filters, c.kernel_size, c.padding) for c in convolutions} == {(32, (4, 10), "same")}
     assert convolutions[0].input.shape == (None, 40, 173, 1)

@@ -56,14 +56,16 @@ def test_partners_of_a_random_order_come_from_everywhere():
     assert len(set(partners)) > N / 2
 
 
-def test_the_next_blocks_chunks_are_known_when_a_block_begins():
+def test_a_blocks_chunks_are_read_while_the_block_before_it_is_at_work():
     orders = EpochOrder(1, KEYS, CHUNKS)
     rows, blocks = orders.rows(0), _blocks(orders.rows(0))
-    expected = [orders.next_chunks(0, rows[first : first + 32]) for first in range(0, N, 32)]
-    found = [set(chunks) for chunks in expected if len(chunks)]
-    assert found == blocks[1:]
-    assert len(expected[0]) == 16
-    assert not len(EpochOrder(1, KEYS).next_chunks(0, rows[:32]))
+    ahead = [orders.chunks_ahead(0, rows[first : first + 32]) for first in range(0, N, 32)]
+    found = [(step, set(chunks)) for step, chunks in enumerate(ahead) if len(chunks)]
+    assert found == [(0, blocks[0] | blocks[1]), (5, blocks[2]), (10, blocks[3])]  # blocks of 160 clips
+
+
+def test_a_random_order_reads_nothing_ahead():
+    assert not len(EpochOrder(1, KEYS).chunks_ahead(0, np.arange(32)))
 
 
 def test_a_store_larger_than_the_free_memory_is_taken_in_blocks(monkeypatch):

@@ -31,7 +31,7 @@ def _two_epochs(progress, clock):
             progress.batch(128, 1.5)
             clock[0] += 1
             progress.end_epoch(SCORES)
-        progress.end_fold({"epochs": 2, "kept_epoch": 1, "accuracy": 0.5, "map3": 0.75, "seconds": 10.4})
+        progress.end_fold({"fold": 2, "epochs": 2, "kept_epoch": 1, "accuracy": 0.5, "map3": 0.75, "seconds": 10.4})
 
 
 def test_without_a_terminal_there_is_a_line_an_epoch(clock):

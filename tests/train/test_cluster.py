@@ -1,0 +1,104 @@
+import logging
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from cache import open_cache
+from train.cluster import connected, train_on_cluster
+from train.dataset import open_dataset
+from train.folds import assign_folds
+from train.run import run
+from train.settings import SettingsError, check, settings_for
+
+distributed = pytest.importorskip("distributed")
+
+
+@pytest.fixture(scope="module")
+def address():
+    """A scheduler with one worker of two threads, in this process."""
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        options = {"processes": False, "threads_per_worker": 2, "dashboard_address": None}
+        with distributed.LocalCluster(n_workers=1, protocol="tcp", **options) as cluster:
+            yield cluster.scheduler_address
+
+
+@pytest.fixture
+def train(work, tmp_path, progress):
+    """A function that runs the quick conv1d on the small cache, on a cluster or here."""
+
+    def train_it(name, scheduler=None, **changes):
+        changes = {"quick": True, "crops": 2, **changes}
+        changes |= {"work": tmp_path, "name": name, "cache": str(work / "cache"), "scheduler": scheduler}
+        settings = settings_for("conv1d", **changes)
+        dataset = open_dataset(open_cache(settings.cache_path), settings)
+        folds = assign_folds(dataset, settings)
+        return run(settings, dataset, folds, [0, 1], progress)
+
+    return train_it
+
+
+def test_folds_are_trained_on_the_cluster_into_one_folder(train, address, progress, untrained):
+    folder = train("there", scheduler=address)
+    assert folder.finished == sorted(untrained) == sorted(result["fold"] for result in progress.results) == [0, 1]
+
+
+@pytest.mark.slow
+def test_a_cluster_trains_what_this_machine_would(train, address, progress):
+    here, there = train("here"), train("there", scheduler=address)
+    assert there.finished == [0, 1]
+    assert np.array_equal(there.oof(), here.oof(), equal_nan=True)
+    assert sorted(result["fold"] for result in progress.results[2:]) == [0, 1]
+    assert train("there").finished == [0, 1]  # the same run, wherever it is trained
+
+
+def test_finished_folds_are_not_sent_again(train, address, progress, untrained):
+    train("there", scheduler=address)
+    progress.results.clear()
+    train("there", scheduler=address)
+    assert progress.results == []
+
+
+def test_what_stops_a_fold_is_said_as_it_is(train, address, untrained):
+    untrained.errors[1] = SettingsError("fold 1: loss must stay finite, got nan")
+    with pytest.raises(SettingsError, match="fold 1: loss must stay finite, got nan"):
+        train("there", scheduler=address)
+
+
+def test_a_scheduler_that_does_not_answer_is_named():
+    message = r"--scheduler must be the address of a running Dask scheduler, got no answer from nowhere .*; start one with"
+    with pytest.raises(SettingsError, match=message), connected("nowhere"):
+        pass
+
+
+def test_a_cluster_without_workers_is_refused():
+    options = {"n_workers": 0, "processes": False, "protocol": "tcp", "dashboard_address": None}
+    message = r"cluster must have a worker, got none; start one with `dask worker`"
+    with (
+        distributed.LocalCluster(**options) as cluster,
+        pytest.raises(SettingsError, match=message),
+        connected(cluster.scheduler_address),
+    ):
+        pass
+
+
+def test_a_fold_that_kills_its_workers_is_named(monkeypatch, tmp_path):
+    def result():
+        raise distributed.KilledWorker("fold", None, 3)
+
+    client = SimpleNamespace(submit=lambda *_, **__: future, cancel=lambda futures: None, loop=None)
+    future = type("Future", (), {"result": staticmethod(result)})()
+    monkeypatch.setattr("train.cluster.as_completed", lambda futures, loop: list(futures))
+    message = r"fold 2: workers must live through it, got 4 that died; see to their memory"
+    with pytest.raises(SettingsError, match=message):
+        list(train_on_cluster(client, settings_for("conv1d", work=tmp_path), [2]))
+
+
+def test_a_scheduler_needs_distributed(monkeypatch):
+    monkeypatch.setattr("train.settings.find_spec", lambda name: None)
+    message = r'--scheduler must have dask.distributed, got none installed; pip install "earmark\[dask\]"'
+    with pytest.raises(SettingsError, match=message):
+        check(settings_for("conv1d", scheduler="tcp://127.0.0.1:1"))
