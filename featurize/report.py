@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
+from cache.clips import FILE_NAME
 from cache.receipts import Status
+from cache.tables import copy_path, table_bytes
 from featurize.page import computed_by
 from featurize.texts import text_array
 from featurize.work import Work, with_digests
@@ -29,6 +31,7 @@ def plan_lines(work: Work) -> Iterator[str]:
     n_train = (work.clips["split"] == "train").sum()
     clips = f"{n_train:,} labelled and {len(work.clips) - n_train:,} unlabelled clips"
     yield f"{work.dataset.folder}: {clips}, {work.seconds().sum() / 3600:.2f} hours by their headers"
+    yield from _lost_clip_table(work)
     yield from _changes(work)
     for store in work.stores:
         n_chunks = work.jobs.n_chunks(store)
@@ -97,6 +100,17 @@ def _kind_of_equal(group: pd.DataFrame) -> str:
         return "in train and test (a leak)"
     labels = group["label"].nunique()
     return "under two labels (one is wrong)" if labels > 1 else "listed more than once"
+
+
+def _lost_clip_table(work: Work) -> Iterator[str]:
+    """Said before the new table is written: a cache was there, and neither its clip table nor the copy is sound."""
+    table = work.cache.path / FILE_NAME
+    copy = copy_path(table)
+    if table.exists() or table_bytes(copy) is not None:
+        return
+    if copy.exists() or any(store.receipts for store in work.stores):
+        made = "made anew from the dataset; clips that the dataset does not list are forgotten"
+        yield f"{table}: damaged or lost with its copy, {made}"
 
 
 def _changes(work: Work) -> Iterator[str]:

@@ -40,7 +40,7 @@ class Info(Where):
             "chunks": store.n_chunks,
             "chunks_done": sum(len(receipt.checksums) for receipt in receipts.values()),
             "bytes": folder_bytes(store.path),
-            "wasted": asdict(find_waste(cache, store)),
+            "wasted": asdict(find_waste(cache, store, receipts)),
             "failed": _failed(cache, receipts),
         }
         yield json.dumps(facts, indent=2, ensure_ascii=False)

@@ -84,6 +84,8 @@ def _lines(name: str, findings: list[Finding]) -> Iterable[str]:
 def _verdict(findings: list[Finding]) -> str:
     if not findings:
         return "ok"
+    if any(finding.planless for finding in findings):
+        return "BAD, featurize refuses the cache until its plan.parquet is restored"
     if all(finding.extra for finding in findings):
         return "sound, but for the extra files named"
     if all(finding.incomplete or finding.extra for finding in findings):

@@ -8,6 +8,7 @@ import pandas as pd
 from cache.files import folder_bytes
 from cache.folder import Cache
 from cache.plan import n_chunks, pack
+from cache.results import Results
 from cache.store import Store
 
 
@@ -21,17 +22,17 @@ class Waste:
     compact_wins_bytes: int
 
 
-def find_waste(cache: Cache, store: Store) -> Waste:
-    """What a store wastes."""
-    live = np.zeros(len(store.length), bool)
-    live[cache.clips["slot"].to_numpy()[cache.clips["slot"] < len(live)]] = True
+def find_waste(cache: Cache, store: Store, receipts: Results) -> Waste:
+    """What a store wastes, by its receipts, folded yet or not."""
+    length = receipts.column("length")
+    live = np.isin(receipts.column("slot"), cache.clips["slot"].to_numpy())
     there = folder_bytes(store.path / "features" / "c")
     item = store.specification.item_bytes
     needed = store.specification.chunk_bytes * n_chunks(dense_plan(cache))
     return Waste(
         slots=int((~live).sum()),
-        slot_bytes=item * int(store.length[~live].sum()),
-        padding_bytes=there - item * int(store.length.sum()),
+        slot_bytes=item * int(length[~live].sum()),
+        padding_bytes=there - item * int(length.sum()),
         compact_wins_bytes=max(0, there - needed),
     )
 

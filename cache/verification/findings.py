@@ -11,7 +11,7 @@ class Finding:
     """Something that is not as it should be: where, what, and the clips it concerns.
 
     group: the one to make again. incomplete: nothing is damaged, a run broke off. extra: a file that is in nobody's
-    way.
+    way. planless: no sound plan is left, without which featurize refuses the cache.
     """
 
     path: Path
@@ -20,3 +20,4 @@ class Finding:
     group: int | None = None
     incomplete: bool = False
     extra: bool = False
+    planless: bool = False

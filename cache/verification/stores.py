@@ -36,11 +36,13 @@ def verify_store(cache: Cache, path: Path) -> Iterator[Finding | int]:
     """
     specification = known_specification(path) or read_specification(path)
     receipts = read_receipts(path)
+    planless = _is_planless(cache)
+    damaged_receipt = "damaged receipt" if planless else f"damaged receipt; {AGAIN}"
     damaged = {group: _clips(cache, group) for group in sorted(done_groups(path) - receipts.keys())}
     for group, clips in damaged.items():
-        yield Finding(receipt_path(path, group), f"damaged receipt; {AGAIN}", clips, group)
+        yield Finding(receipt_path(path, group), damaged_receipt, clips, group, planless=planless)
     named = {clip for clips in damaged.values() for clip in clips}
-    yield from _verify_files(cache, path, specification, receipts, named)
+    yield from _verify_files(cache, path, specification, receipts, named, planless)
     chunks = [
         (group, path / feature_chunk_key(specification, chunk), expected)
         for group, receipt in receipts.items()
@@ -64,7 +66,7 @@ def withdraw_bad(path: Path, findings: list[Finding]) -> int:
 
 
 def _verify_files(
-    cache: Cache, path: Path, specification: Specification, receipts: Results, named: set[str]
+    cache: Cache, path: Path, specification: Specification, receipts: Results, named: set[str], planless: bool
 ) -> Iterator[Finding]:
     """Metadata and arrays by slot, where a run has brought them up to date; and the names of all files.
 
@@ -76,7 +78,7 @@ def _verify_files(
         expected = store_files(cache.plan, specification, receipts, versions)
         missing = _missing(cache, receipts)
     except (CacheError, FileNotFoundError):
-        yield Finding(path, "its metadata cannot be checked without clip table and plan")
+        yield Finding(path, "its metadata cannot be checked without clip table and plan", planless=planless)
         return
     folded = json.loads(expected["zarr.json"])["attributes"]["receipts"]
     if unnamed := tuple(clip for clip in missing if clip not in named):
@@ -143,6 +145,14 @@ def _check_chunk(file: Path, expected: str) -> tuple[str, int]:
 
 def _chunks(receipt: Receipt) -> range:
     return range(receipt.group, receipt.group + len(receipt.checksums))
+
+
+def _is_planless(cache: Cache) -> bool:
+    try:
+        _ = cache.plan
+    except (CacheError, FileNotFoundError):
+        return True
+    return False
 
 
 def _clips(cache: Cache, group: int) -> tuple[str, ...]:

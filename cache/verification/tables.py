@@ -10,7 +10,7 @@ from cache import clips, plan
 from cache.errors import DamagedError
 from cache.files import holds
 from cache.folder import Cache
-from cache.tables import COPIES, copy_path, is_damaged
+from cache.tables import copy_path, is_damaged
 from cache.verification.findings import AGAIN, Finding
 
 
@@ -20,12 +20,12 @@ class CacheToVerify(Cache):
     @cached_property
     def clips(self) -> pd.DataFrame:
         """The clip table or its copy."""
-        return _either(clips.read_clips, self.path)
+        return _either(clips.read_clips, self.path / clips.FILE_NAME)
 
     @cached_property
     def plan(self) -> pd.DataFrame:
-        """The plan or its copy."""
-        return _either(plan.read_plan, self.path)
+        """The plan or its copy; never an empty one for a plan that is lost."""
+        return _either(plan.read_plan, self.path / plan.FILE_NAME)
 
 
 def verify_tables(folder: Path) -> Iterator[Finding]:
@@ -35,7 +35,7 @@ def verify_tables(folder: Path) -> Iterator[Finding]:
         bad = {path: what for path in (table, copy) if (what := _check_table(path))}
         lost = len(bad) == 2 and name == plan.FILE_NAME
         mend = "restore it from elsewhere, or move the cache away and run featurize again" if lost else AGAIN
-        yield from (Finding(path, f"{what}; {mend}") for path, what in bad.items())
+        yield from (Finding(path, f"{what}; {mend}", planless=lost) for path, what in bad.items())
         if not bad and not holds(copy, table.read_bytes()):
             yield Finding(copy, f"must be the same as {name}, got another table; {AGAIN}")
 
@@ -49,10 +49,14 @@ def _check_table(path: Path) -> str:
         return f"unreadable table ({error.strerror})"
 
 
-def _either(read: Callable[[Path], pd.DataFrame], folder: Path) -> pd.DataFrame:
+def _either(read: Callable[[Path], pd.DataFrame], table: Path) -> pd.DataFrame:
+    copy = copy_path(table)
     try:
-        return read(folder)
-    except (DamagedError, FileNotFoundError):
-        if not (folder / COPIES).is_dir():
+        if table.exists():
+            return read(table.parent)
+    except DamagedError:
+        if not copy.exists():
             raise
-        return read(folder / COPIES)
+    if not copy.exists():
+        raise FileNotFoundError(table)
+    return read(copy.parent)

@@ -4,8 +4,13 @@ import pandas as pd
 import pytest
 
 from cache.errors import CacheError, DamagedError
+from cache.folder import open_cache
 from cache.mend import make_ready
 from cache.plan import read_plan
+from cache.specification import RawSpecification
+from featurize.dataset import read_dataset
+from featurize.report import plan_lines
+from featurize.run import Options, run
 
 TABLES = ["clips.parquet", "plan.parquet"]
 
@@ -83,3 +88,30 @@ def test_leftovers_are_swept_and_a_switch_is_finished(make_cache):
     other.path.rename(folder / "compact.done")
     make_ready(folder)
     assert _files(folder) == expected
+
+
+def _lines_of_a_run(data, folder, limit=None) -> list[str]:
+    lines = []
+    run(
+        read_dataset(data, limit),
+        folder,
+        [RawSpecification(100)],
+        Options(),
+        lambda work: lines.extend(plan_lines(work)),
+    )
+    return lines
+
+
+@pytest.mark.parametrize("harm", [_flip, lambda path: path.unlink()])
+def test_a_run_says_that_it_makes_the_clip_table_anew_and_forgets_clips(recorded, tmp_path, harm):
+    folder = tmp_path / "cache"
+    said = f"{folder}/clips.parquet: damaged or lost with its copy, made anew from the dataset; "
+    said += "clips that the dataset does not list are forgotten"
+    assert said not in _lines_of_a_run(recorded, folder)
+    harm(folder / "clips.parquet")
+    assert said not in _lines_of_a_run(recorded, folder)  # mended from its copy
+    for name in ("clips.parquet", "copies/clips.parquet"):
+        harm(folder / name)
+    assert said in _lines_of_a_run(recorded, folder, limit=5)
+    assert len(open_cache(folder).clips) == 5
+    assert said not in _lines_of_a_run(recorded, folder)

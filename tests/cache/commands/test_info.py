@@ -1,6 +1,7 @@
 import json
 
 from cache.clips import write_clips
+from cache.fold import bring_up_to_date, read_receipts, store_files
 from cache.folder import open_cache
 from cache.receipts import Receipt, SlotResult, Status, read_receipt, write_receipt
 from cache.specification import RawSpecification
@@ -44,3 +45,15 @@ def test_info_counts_wasted_space(run, made):
 def test_info_of_a_dense_store_has_nothing_to_win(run, made):
     wasted = json.loads(run("info", RAW.name)[1])["wasted"]
     assert (wasted["slots"], wasted["slot_bytes"], wasted["compact_wins_bytes"]) == (0, 0, 0)
+
+
+def test_info_counts_what_a_killed_run_has_done(run, make_cache):
+    """A run that is killed leaves receipts, and arrays by slot that say nothing of them."""
+    made = make_cache("work/cache", without=[1])
+    done = read_receipts(made.path / RAW.name)
+    bring_up_to_date(made.path / RAW.name, store_files(made.plan, RAW, {}, {}))
+    facts = json.loads(run("info", RAW.name)[1])
+    assert facts["wasted"]["padding_bytes"] == 2 * (5 * RAW.chunk_length - (300 + 20000 + 60000 + 750))
+    assert facts["receipts"] == {"n": 3, "checksum": done.checksum}
+    assert facts["clips"] == {"pending": 1, "ok": 4, "truncated": 0, "empty": 1, "failed": 0}
+    assert (facts["missing"], facts["chunks"], facts["chunks_done"]) == (1, 6, 5)

@@ -1,5 +1,7 @@
+from cache.fold import bring_up_to_date, read_receipts, store_files
 from cache.receipts import Receipt, SlotResult, Status, read_receipt, write_receipt
 from cache.specification import MfccSpecification, RawSpecification
+from cache.store import Store
 
 RAW, MFCC = RawSpecification(100), MfccSpecification(4, 2000)
 
@@ -35,3 +37,14 @@ def test_ls_names_a_store_that_it_refuses_and_goes_on(run, made):
     assert "mfcc-4-2000.zarr/zarr.json: damaged or foreign metadata" in refused[0]
     assert "raw-5.zarr/zarr.json: missing" in refused[1]
     assert out.splitlines()[3].endswith("complete")
+
+
+def test_ls_counts_what_a_killed_run_has_done(run, make_cache):
+    """A run that is killed leaves receipts, and arrays by slot that say nothing of them."""
+    made = make_cache("work/cache", without=[1])
+    done = read_receipts(made.path / RAW.name)
+    nothing = store_files(made.plan, RAW, {}, {})
+    bring_up_to_date(made.path / RAW.name, nothing)
+    assert len(done) == 3 and not Store(made.path / RAW.name).status.any()
+    row = run("ls")[1].splitlines()[3]
+    assert row.split()[:4] == ["raw-100.zarr", "5", "1", "0"] and row.endswith("  incomplete: run featurize")

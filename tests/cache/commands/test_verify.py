@@ -111,6 +111,36 @@ def test_verify_goes_on_without_any_plan(run, made):
     assert any(line.startswith("work/cache/raw-100.zarr/features/c/1: damaged chunk") for line in lines)
 
 
+@pytest.mark.parametrize("harm", [_flip, lambda path: path.unlink()])
+@pytest.mark.parametrize("harm_copy", [_flip, lambda path: path.unlink()])
+def test_verify_promises_no_repair_without_any_plan(run, made, harm, harm_copy):
+    harm(made.path / "plan.parquet")
+    harm_copy(made.path / "copies" / "plan.parquet")
+    receipt_path(made.path / RAW.name, 1).write_text("{")
+    code, out, _ = run("verify")
+    lines, verdict = out.splitlines(), "BAD, featurize refuses the cache until its plan.parquet is restored"
+    assert code == 1
+    assert lines[2:] == [
+        f"tables: {verdict}",
+        "work/cache/mfcc-4-2000.zarr: its metadata cannot be checked without clip table and plan",
+        f"mfcc-4-2000.zarr: {verdict}",
+        "work/cache/raw-100.receipts/000001.json: damaged receipt",
+        "work/cache/raw-100.zarr: its metadata cannot be checked without clip table and plan",
+        f"raw-100.zarr: {verdict}",
+    ]
+
+
+def test_verify_still_promises_repair_without_any_clip_table(run, made):
+    for name in ("clips.parquet", "copies/clips.parquet"):
+        _flip(made.path / name)
+    lines = run("verify", RAW.name)[1].splitlines()
+    assert lines[2:] == [
+        "tables: BAD, run the same featurize again to repair",
+        "work/cache/raw-100.zarr: its metadata cannot be checked without clip table and plan",
+        "raw-100.zarr: BAD, run the same featurize again to repair",
+    ]
+
+
 def test_verify_names_tables_that_differ(run, make_cache, made):
     other = make_cache("other", seconds=[3])
     (made.path / "copies" / "plan.parquet").write_bytes((other.path / "plan.parquet").read_bytes())
