@@ -21,6 +21,7 @@ from cache.store import Store
 if TYPE_CHECKING:
     from cache.places import Place
 
+_BANDS = 64  # of the log-mel store that is advised where none was asked for
 _FLAGS = {
     "sample_rate": {"raw": "--sr", "mfcc": "--mfcc-sr", "logmel": "--mfcc-sr"},
     "n_mfcc": {"mfcc": "--mfcc"},
@@ -56,6 +57,11 @@ class Cache:
     def store_paths(self) -> list[Path]:
         """The stores' folders, by name."""
         return sorted(path for path in self.path.glob("*.zarr") if path.is_dir())
+
+    @property
+    def kinds(self) -> set[str]:
+        """The kinds of feature that it has a store of: raw, mfcc, logmel."""
+        return {path.name.partition("-")[0] for path in self.store_paths()}
 
     def status(self, results: Results) -> np.ndarray:
         """What became of each clip by a store's receipts, folded yet or not: `Status`, uint8 [clips]."""
@@ -117,6 +123,8 @@ class Cache:
         flags = " ".join(f"{_FLAGS[name][kind]} {value}" for name, value in numbers.items() if value is not None)
         asked = f"{kind} features" + (f" for {flags}" if flags else "")
         there = ", ".join(path.name for path in self.store_paths()) or "no store"
+        if kind == "logmel" and numbers.get("n_mels") is None:
+            flags = f"{flags} --logmel {_BANDS}".lstrip()
         return f"{self.path}: must hold {asked}, got {there}; run python -m featurize {flags}".rstrip()
 
 

@@ -1,4 +1,4 @@
-"""`python -m ensemble --1d | --2d | --both | DIR ...`."""
+"""`python -m ensemble --1d | --2d | --both | --all | DIR ...`."""
 
 import sys
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from ensemble.table import ensemble_row, folder_row, format_table
 class Settings:
     """Combine predictions into a submission: the geometric mean over every fold of every folder.
 
-    Give exactly one of --1d, --2d, --both and DIR. Prints a result table and where the submission is. The
+    Give exactly one of --1d, --2d, --both, --all and DIR. Prints a result table and where the submission is. The
     table's scores are out-of-fold (OOF): on training clips, by models that did not train on them.
     """
 
@@ -36,14 +36,17 @@ class Settings:
     """Combine the folds of WORK/predictions_2d_conv into WORK/2d_conv_ensembled_submission.csv."""
     both: Annotated[bool, arg(help_behavior_hint="")] = False
     """Do both, and combine the two into WORK/1d_2d_ensembled_submission.csv."""
+    every: Annotated[bool, arg(name="all", help_behavior_hint="")] = False
+    """Combine every folder WORK/predictions_* into WORK/ensembled_submission.csv."""
     work: Annotated[Path, arg(metavar="WORK")] = Path("work")
     """Folder of everything that is generated."""
     name: Annotated[str, arg(metavar="NAME", help_behavior_hint="(default: none)")] = ""
     """Name of a run that is kept apart: WORK/NAME takes the place of WORK."""
     weights: Annotated[tuple[float, ...], arg(metavar="W ...", help_behavior_hint="(default: all equal)")] = ()
-    """Weight of each folder, 0 or more, in the order of the folders (with --both, 1d comes first)."""
+    """Weight of each folder, 0 or more, in the order of the folders (that of the table, with --both and --all)."""
     output: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
-    """The submission file to write; not with --both (default with DIR: WORK/ensembled_submission.csv)."""
+    """The submission file to write; not with --both (default with --all and DIR:
+    WORK/ensembled_submission.csv)."""
     partial: Annotated[bool, arg(help_behavior_hint="")] = False
     """Combine the folds that are finished, although a folder lacks some."""
 
@@ -71,13 +74,21 @@ def planned(settings: Settings) -> Plan:
     if settings.both:
         paths = [one[0], two[0]]
         outputs = {one[1]: [0], two[1]: [1], base / "1d_2d_ensembled_submission.csv": [0, 1]}
-    elif settings.folders:
-        paths = list(settings.folders)
+    elif settings.folders or settings.every:
+        paths = list(settings.folders) or _every_folder(base)
         outputs = {settings.output or base / "ensembled_submission.csv": list(range(len(paths)))}
     else:
         path, file = one if settings.one_d else two
         paths, outputs = [path], {settings.output or file: [0]}
     return Plan(paths, _checked_weights(settings.weights, len(paths)), outputs)
+
+
+def _every_folder(base: Path) -> list[Path]:
+    """The predictions folders in a folder, but for those that were moved aside (NAME.old-1)."""
+    paths = sorted(path for path in base.glob("predictions_*") if path.is_dir() and not path.suffix)
+    if not paths:
+        raise PredictionsError(f"{base}: folder must hold predictions_*, got none; run train first")
+    return paths
 
 
 def run(settings: Settings) -> str:
@@ -119,6 +130,7 @@ def _check_choice(settings: Settings) -> None:
         "--1d": settings.one_d,
         "--2d": settings.two_d,
         "--both": settings.both,
+        "--all": settings.every,
         "DIR": settings.folders,
     }
     given = [name for name, value in chosen.items() if value]

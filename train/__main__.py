@@ -12,7 +12,7 @@ import tyro
 
 from cache import CacheError, open_cache
 from ensemble import PredictionsError
-from train.dataset import open_dataset
+from train.dataset import open_dataset, with_features
 from train.folds import assign_folds, chosen_folds
 from train.progress import RunProgress
 from train.quiet import holding_back_stderr
@@ -20,6 +20,8 @@ from train.recipe import RECIPES, Recipe, recipe_for
 from train.runs import ListSettings, find_runs, runs_table
 from train.settings import Settings, SettingsError, check, defaults
 from train.table import result_table
+
+_STOPPED = 130  # by Ctrl-C
 
 
 def main() -> int:
@@ -43,7 +45,7 @@ def main() -> int:
         print("train: not enough memory for a batch; lower --batch-size or --seconds", file=sys.stderr)
     except KeyboardInterrupt:
         print(f"train: stopped; the same command goes on {progress.place}", file=sys.stderr)
-        return 130
+        return _STOPPED
     return 2
 
 
@@ -78,7 +80,9 @@ def _joined(arguments: list[str]) -> list[str]:
 
 def _train(settings: Settings, progress: RunProgress) -> str:
     check(settings)
-    dataset = open_dataset(open_cache(settings.cache_path), settings)
+    cache = open_cache(settings.cache_path)
+    settings = with_features(settings, cache)
+    dataset = open_dataset(cache, settings)
     folds = assign_folds(dataset, settings)
     chosen = chosen_folds(settings, folds)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only, once TensorFlow listens to it
@@ -88,10 +92,14 @@ def _train(settings: Settings, progress: RunProgress) -> str:
         from train.run import run
 
         found = device()
-    progress.say(f"training on {found}")
+    progress.say(f"training on {found} from {dataset.windows.store.name}")
     with progress:
         return result_table(run(settings, dataset, folds, chosen, progress))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    if code == _STOPPED:
+        sys.stderr.flush()
+        os._exit(code)  # an orderly end would wait, for many seconds, for the steps that TensorFlow has begun
+    sys.exit(code)

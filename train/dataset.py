@@ -4,7 +4,7 @@ Clips are numbered in the dataset's order, training clips first, then test clips
 their first appearance in train.csv, as in the notebook.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -40,6 +40,14 @@ class Dataset:
     def usable(self) -> np.ndarray:
         """Training clips that can stand in a fold; bool [n_train]."""
         return np.array([not reason for reason in self.reasons], bool)
+
+
+def with_features(settings: Settings, cache: Cache) -> Settings:
+    """Settings whose features are decided: those asked for, else the first that the net reads and the cache has."""
+    if settings.features is not None or settings.logmel is not None:
+        return settings
+    there = [kind for kind in settings.net.kinds if kind in cache.kinds]
+    return replace(settings, features=there[0]) if there else settings
 
 
 def open_dataset(cache: Cache, settings: Settings) -> Dataset:

@@ -33,7 +33,7 @@ class Settings:
     """
 
     model: Positional[ModelName]
-    """The net: conv1d reads the raw waveform, conv2d MFCCs or log-mel frames, mobilenet log-mel frames or MFCCs."""
+    """The net: the notebook's conv1d on waveforms or conv2d on frames, or MobileNetV2 on frames."""
     preset: Annotated[RecipeName, arg(name="recipe")] = "default"
     """How to train: default is made for sounds; notebook is the notebook's procedure. Each flag below that is not
     given has the recipe's value; --recipe notebook --help shows the notebook's."""
@@ -43,8 +43,8 @@ class Settings:
     """Folder of the cache that featurize made, or s3://BUCKET/PREFIX: its stores are then copied below WORK."""
     name: Annotated[str | None, unsaid("NAME", "none; with --quick: quick")] = None
     """Keep this run apart: its predictions go to WORK/NAME/."""
-    features: Annotated[Kind | None, unsaid("{raw,mfcc,logmel}", "the first that the net reads")] = None
-    """What the net reads."""
+    features: Annotated[Kind | None, unsaid("{raw,mfcc,logmel}", "what the net reads, as the cache has it")] = None
+    """What the net reads: conv1d raw, conv2d mfcc or logmel, mobilenet logmel or mfcc; the first that is there."""
     sr: Annotated[int | None, unsaid("INT", "the one that is there")] = None
     """Sample rate of the raw store, Hz."""
     mfcc: int = 40
@@ -52,7 +52,7 @@ class Settings:
     mfcc_sr: Annotated[int | None, unsaid("INT", "the one that is there")] = None
     """Sample rate that the MFCC or log-mel store was computed at, Hz."""
     logmel: Annotated[int | None, unsaid("INT", "the one that is there")] = None
-    """Bands of a log-mel frame."""
+    """Bands of a log-mel frame; chooses these features for a net that reads them."""
     folds: Annotated[int | None, unsaid("INT", "10; with --quick: 2")] = None
     """Number of stratified folds."""
     group_by: Annotated[str | None, unsaid("COLUMN", "none")] = None
@@ -90,8 +90,9 @@ class Settings:
 
     @property
     def kind(self) -> Kind:
-        """The kind of feature that the net reads."""
-        return self.features or self.net.kinds[0]
+        """The kind of feature that the net reads: the one that a flag asks for, or the first that it can."""
+        asked = "logmel" if self.logmel is not None and "logmel" in self.net.kinds else None
+        return self.features or asked or self.net.kinds[0]
 
     @cached_property
     def cache_path(self) -> "Place":

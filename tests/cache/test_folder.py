@@ -84,6 +84,17 @@ def test_a_store_that_is_not_there_is_asked_for_with_its_flags(make_cache, asked
         open_cache(make_cache().path).open_store(**asked)
 
 
+def test_a_log_mel_store_is_advised_with_a_number_of_bands(make_cache):
+    with pytest.raises(
+        CacheError, match=r"must hold logmel features, got .*; run python -m featurize --logmel 64$"
+    ):
+        open_cache(make_cache().path).open_store("logmel")
+
+
+def test_kinds_are_those_of_the_stores(make_cache):
+    assert open_cache(make_cache().path).kinds == {"raw", "mfcc"}
+
+
 def test_a_cache_without_stores_says_so(make_cache):
     cache = open_cache(make_cache(specifications=[]).path)
     with pytest.raises(CacheError, match=r"must hold raw features, got no store; run python -m featurize$"):

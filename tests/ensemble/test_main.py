@@ -92,6 +92,21 @@ def test_any_mix_of_folders_writes_its_own_file(work, ensemble, make_predictions
     assert _rows(work / "ensembled_submission.csv") == _product_and_root(*folders)
 
 
+def test_all_combines_every_folder_but_those_moved_aside(work, ensemble, make_predictions):
+    for name in ("predictions_mobilenet", "predictions_2d_conv.old-1"):
+        make_predictions(work / name, seed=len(name))
+    folders = [work / f"predictions_{name}" for name in ("1d_conv", "2d_conv", "mobilenet")]
+    assert ensemble("--all")[0] == 0
+    assert _rows(work / "ensembled_submission.csv") == _product_and_root(*folders)
+    assert [path.name for path in work.glob("*.csv")] == ["ensembled_submission.csv"]
+
+
+def test_all_of_nothing_is_refused(work, ensemble):
+    code, out, err = ensemble("--all", "--name", "trial")
+    assert (code, out) == (2, "")
+    assert err == "ensemble: work/trial: folder must hold predictions_*, got none; run train first\n"
+
+
 def test_output_goes_where_it_is_told(work, ensemble):
     code, out, _ = ensemble("--1d", "--output", "elsewhere/mine.csv")
     assert code == 0
@@ -162,11 +177,14 @@ def test_labels_with_spaces_are_said(work, ensemble):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "usage: choice must be one of --1d, --2d, --both, DIR, got none; see --help"),
-        (["--1d", "x"], "usage: choice must be one of --1d, --2d, --both, DIR, got --1d and DIR; see --help"),
+        ([], "usage: choice must be one of --1d, --2d, --both, --all, DIR, got none; see --help"),
+        (
+            ["--1d", "x"],
+            "usage: choice must be one of --1d, --2d, --both, --all, DIR, got --1d and DIR; see --help",
+        ),
         (
             ["--1d", "--2d"],
-            "usage: choice must be one of --1d, --2d, --both, DIR, got --1d and --2d; see --help",
+            "usage: choice must be one of --1d, --2d, --both, --all, DIR, got --1d and --2d; see --help",
         ),
         (
             ["--both", "--weights", "1", "2", "3"],
@@ -260,9 +278,9 @@ def test_help_names_every_flag_and_default(ensemble):
     text = " ".join(out.replace("│", " ").split())
     assert code == 0
     for words in (
-        "[DIR ...]", "--1d", "--2d", "--both", "--work WORK", "(default: work)", "--name NAME",
+        "[DIR ...]", "--1d", "--2d", "--both", "--all", "--work WORK", "(default: work)", "--name NAME",
         "--weights W", "(default: all equal)", "--output FILE", "--partial",
-        "(default with DIR: WORK/ensembled_submission.csv)", "WORK/1d_2d_ensembled_submission.csv",
+        "(default with --all and DIR: WORK/ensembled_submission.csv)", "WORK/1d_2d_ensembled_submission.csv",
     ):  # fmt: skip
         assert words in text
 

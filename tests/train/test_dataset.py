@@ -1,8 +1,10 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from cache import CacheError, open_cache
-from train.dataset import open_dataset
+from train.dataset import open_dataset, with_features
 from train.settings import SettingsError, settings_for
 from train.views import plain_views
 
@@ -91,3 +93,23 @@ def test_a_store_that_is_not_there_is_asked_for(dataset):
         dataset(sr=16000)
     with pytest.raises(CacheError, match=r"must hold .*mfcc.*--mfcc 40"):
         dataset("conv2d")
+
+
+@pytest.mark.parametrize(
+    ("kinds", "asked", "chosen"),
+    [
+        ({"raw", "mfcc", "logmel"}, {}, "logmel"),
+        ({"raw", "mfcc"}, {}, "mfcc"),
+        ({"raw"}, {}, "logmel"),  # which opening then asks for
+        ({"raw", "mfcc"}, {"logmel": 40}, "logmel"),
+        ({"raw", "mfcc", "logmel"}, {"features": "mfcc"}, "mfcc"),
+    ],
+)
+def test_a_net_reads_the_first_kind_that_the_cache_has(kinds, asked, chosen):
+    settings = with_features(settings_for("mobilenet", **asked), SimpleNamespace(kinds=kinds))
+    assert settings.kind == chosen
+
+
+def test_bands_choose_log_mel_frames_for_a_net_that_reads_them():
+    assert settings_for("conv2d", logmel=40).kind == "logmel"
+    assert settings_for("conv1d", logmel=40).kind == "raw"
