@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 DEMO := --work demo/work
+EXTRAS := tensorboard dask s3 bench dev  # what is locked: the other backends are gigabytes
 
-.PHONY: demo test test-slow bench lint lock clean
+.PHONY: demo test test-slow test-backends bench lint lock clean
 
 $(VENV)/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v <= (3, 13) and f"Python must be 3.11 to 3.13, got {v[0]}.{v[1]}; name one with PYTHON=")'
@@ -27,18 +28,24 @@ test: $(VENV)/ready
 test-slow: $(VENV)/ready
 	$(RUN) -m pytest -m slow
 
+test-backends: $(VENV)/ready
+	$(RUN) -m pip install --quiet --no-build-isolation --editable '.[backends]'
+	for backend in tensorflow jax torch; do \
+		echo "Keras on $$backend" && KERAS_BACKEND=$$backend $(RUN) -m pytest -m "not slow" tests/train || exit 1; done
+
 bench: $(VENV)/ready
 	$(RUN) benchmarks/featurize.py
 	$(RUN) benchmarks/plan.py
 	$(RUN) benchmarks/windows.py
 	$(RUN) benchmarks/train.py
+	$(RUN) benchmarks/trainer.py
 
 lint: $(VENV)/ready
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
 
 lock:
-	uv pip compile pyproject.toml --all-extras --universal --fork-strategy fewest --python-version 3.11 \
+	uv pip compile pyproject.toml $(EXTRAS:%=--extra %) --universal --fork-strategy fewest --python-version 3.11 \
 		--no-header --no-annotate --upgrade --output-file requirements.lock
 
 clean:

@@ -35,7 +35,7 @@ from ensemble.metrics import accuracy, map3
 from featurize.dataset import read_dataset
 from featurize.run import Options
 from featurize.run import run as featurize
-from train.dataset import open_dataset
+from train.dataset import open_dataset, with_features
 from train.folds import assign_folds, chosen_folds
 from train.models import MODELS
 from train.predict import predict
@@ -57,12 +57,11 @@ PARTS: dict[str, dict] = {
     "no warm-up": {"warmup": 0.0},
     "constant step size": {"schedule": "constant"},
     "one mean and variance": {"standardise": "whole"},
-    "windows of 1.5 s": {"seconds": 1.5},
-    "windows of 3 s": {"seconds": 3.0},
-    "batches of 64": {"batch_size": 64},
+    "windows of 2 s": {"seconds": 2.0},
+    "windows of 4 s": {"seconds": 4.0},
+    "batches of 32": {"batch_size": 32},
     "50 epochs": {"epochs": 50},
     "150 epochs": {"epochs": 150},
-    "log-mel": {"features": "logmel"},
     "MFCC": {"features": "mfcc"},
     "one crop": {"crops": 1},
     "arithmetic mean of crops": {"crop_mean": "arithmetic"},
@@ -70,6 +69,7 @@ PARTS: dict[str, dict] = {
 }
 _ASKED_ONLY = {"crops", "crop_mean"}
 _OF_KIND = {"no band masks": ("logmel",), "no polarity": ("raw",), "one mean and variance": ("mfcc", "logmel")}
+_FIRST_SEED = 1001  # the command's own
 _COLUMNS = ("net", "part", "seed", "folds", "clips", "accuracy", "map3", "seconds")
 
 
@@ -97,7 +97,8 @@ class Ablation:
 
     def _settings(self, net: str, part: str, seed: int) -> Settings:
         values = {**self._values, **PARTS[part], "seed": seed}
-        return settings_for(net, name=f"{part.replace(' ', '-')}-{seed}", **values)
+        settings = settings_for(net, name=f"{part.replace(' ', '-')}-{seed}", **values)
+        return with_features(settings, open_cache(settings.cache_path))
 
     def _trained(self, settings: Settings) -> PredictionsFolder:
         dataset = open_dataset(open_cache(settings.cache_path), settings)
@@ -121,9 +122,9 @@ class Ablation:
 def parts_of(net: str, wanted: list[str]) -> list[str]:
     """The parts that change something for a net, the default first."""
     kinds = MODELS[net].kinds
-    fitting = [part for part in PARTS if kinds[0] in _OF_KIND.get(part, kinds)]
-    fitting = [part for part in fitting if PARTS[part].get("features", kinds[-1]) in kinds]
-    fitting = [part for part in fitting if PARTS[part].get("features") != kinds[0]]
+    own = "logmel" if "logmel" in kinds else kinds[0]
+    fitting = [part for part in PARTS if own in _OF_KIND.get(part, (own,))]
+    fitting = [part for part in fitting if PARTS[part].get("features", own) in kinds]
     return [part for part in fitting if part == "default" or not wanted or part in wanted]
 
 
@@ -162,7 +163,7 @@ def keep(path: Path, row: dict) -> pd.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nets", nargs="+", default=["conv1d", "conv2d"], choices=list(MODELS))
-    parser.add_argument("--seeds", type=int, default=2, help="seeds, 1 and up (default: 2)")
+    parser.add_argument("--seeds", type=int, default=2, help="seeds, 1001 and up (default: 2)")
     parser.add_argument("--folds", type=int, default=5, help="folds (default: 5)")
     parser.add_argument("--epochs", type=int, help="epochs of a fold (default: the recipe's)")
     parser.add_argument("--parts", nargs="+", default=[], choices=list(PARTS), help="only these (default: all)")
@@ -176,7 +177,7 @@ def main() -> None:
     specifications = RawSpecification(), MfccSpecification(), LogmelSpecification()
     featurize(read_dataset(data), arguments.work / "cache", specifications, Options(n_jobs=2))
     ablation = Ablation(arguments.work, arguments.work / "cache", arguments.folds, arguments.epochs, group_by)
-    for seed in range(1, arguments.seeds + 1):
+    for seed in range(_FIRST_SEED, _FIRST_SEED + arguments.seeds):
         for net in arguments.nets:
             for part in parts_of(net, arguments.parts):
                 results = keep(arguments.work / "results.csv", ablation.measure(net, part, seed))

@@ -150,7 +150,8 @@ def _cases(
     answers = np.eye(len(uniques), dtype=np.float32)[labels]
     keys = clip_keys(clips["clip"].iloc[order])
     views = TrainingViews(recipe, 1001, order, keys, windows.lengths[order], windows.shape, kind)
-    batches = TrainingBatches(windows, views, answers[order], None, BATCH, np.zeros(windows.shape[1], np.float32))
+    fill = np.zeros(windows.shape[1], np.float32)
+    batches = TrainingBatches(windows, views, labels[order], len(uniques), None, BATCH, fill)
     paths = [data / "audio_train" / clip for clip in clips["clip"]]
     notebook = Notebook(paths, answers, kind)
     model = build(net, windows.shape, len(uniques))

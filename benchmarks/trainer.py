@@ -1,13 +1,17 @@
 """The trainer beside the net: its start, its memory, also over ten folds, and a store that is not in memory.
 
-    python benchmarks/trainer.py [--clips 400] [--rounds 3] [--data FOLDER] [--cache CACHE]
+    python benchmarks/trainer.py [--clips 400] [--start-clips 1000000] [--rounds 3] [--data FOLDER] [--cache CACHE]
 
 Start: from a command's start to the end of its first training step, `python -m train` against a bare script that
 imports Keras, builds and compiles the same net and trains it for a step on one constant batch; each in a process
-of its own, by turns. Memory: what both hold of their own then (RssAnon: mapped pages of files do not count), and
-the trainer's after each of ten folds. Cold pages: the clips of an epoch from chunk files that the system was told
-to forget (posix_fadvise), in random order and in blocks of 16 chunks of 256 s: with fewer than 1,000 clips of 5 s
-both are one. It says little where the disk is a host's memory.
+of its own, by turns. What the script needs of ours to build the net is not on its clock, and TensorBoard is left
+out. Processor time, of all threads, says more than seconds where other processes keep the machine busy. Memory:
+what both hold of their own then (RssAnon: mapped pages of files do not count), and the trainer's after each of ten
+folds. Start with a large store: likewise, from a cache as `benchmarks/plan.py` makes it, without audio: clips of
+10 s, 500 labels, tables and receipts as featurize writes them, chunk files full of zeros that take no room on disk.
+Cold pages: the clips of an epoch from chunk files that the system was told to forget (posix_fadvise), in random
+order and in blocks of 16 chunks of 256 s: with fewer than 1,000 clips of 5 s both are one. It says little where the
+disk is a host's memory.
 """
 
 import argparse
@@ -24,9 +28,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-from benchmarks.ratios import header, table
-from cache import open_cache
-from train.settings import settings_for
+from benchmarks.plan import measured
+from benchmarks.ratios import Bystanders, header, table
 
 NET, FOLDS = "conv1d", 10
 
@@ -37,18 +40,21 @@ def own_megabytes() -> float:
     return int(lines["RssAnon"].split()[0]) / 1024
 
 
-def bare(cache: Path, started: float) -> None:
+def bare(n_labels: int, started: float) -> None:
     """Keras, the net, one step on a constant batch."""
     import keras
 
+    imported = time.time()
     from train.nets import NETS, build
     from train.recipe import DEFAULT
     from train.steps import compile_model
 
-    model = build(NETS[NET], (32_000, 1), open_cache(cache).clips["label"].nunique())
+    started += time.time() - imported
+    shape = (round(DEFAULT.seconds * 16_000), 1)
+    model = build(NETS[NET], shape, n_labels)
     compile_model(model, DEFAULT, 100)
     n = DEFAULT.batch_size
-    batch = np.zeros((n, 32_000, 1), np.float32), np.zeros((n, model.output_shape[1]), np.float32)
+    batch = np.zeros((n, *shape), np.float32), np.zeros((n, model.output_shape[1]), np.float32)
     model.fit(*batch, batch_size=n, verbose=0, callbacks=[_first_step(keras.callbacks, started)])
 
 
@@ -65,7 +71,7 @@ def ours(cache: Path, started: float) -> None:
 def _first_step(callbacks, started: float):
     class FirstStep(callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
-            print(time.time() - started, own_megabytes(), flush=True)
+            print(time.time() - started, time.process_time(), own_megabytes(), flush=True)
             os._exit(0)
 
     return FirstStep()
@@ -73,10 +79,12 @@ def _first_step(callbacks, started: float):
 
 def folds(cache: Path, started: float) -> None:
     """Ten folds of one epoch; prints this process's own memory after each."""
+    from cache import open_cache
     from train.dataset import open_dataset
     from train.folds import assign_folds, chosen_folds
     from train.progress import RunProgress
     from train.run import run
+    from train.settings import settings_for
 
     class Progress(RunProgress):
         def end_fold(self, result: dict) -> None:
@@ -91,9 +99,11 @@ def folds(cache: Path, started: float) -> None:
 
 def cold(cache: Path, started: float, in_blocks: bool = False) -> None:
     """Clips/s of an epoch, from chunk files that are not in memory."""
+    from cache import open_cache
     from train.batches import TrainingBatches
     from train.dataset import open_dataset
     from train.draws import clip_keys
+    from train.settings import settings_for
     from train.views import TrainingViews
 
     settings = settings_for(NET, cache=str(cache), mixup=0.0)
@@ -105,8 +115,7 @@ def cold(cache: Path, started: float, in_blocks: bool = False) -> None:
     keys = clip_keys(dataset.train["clip"].iloc[clips])
     chunks = windows.chunks[clips] if in_blocks else None
     views = TrainingViews(settings.recipe, 1, clips, keys, windows.lengths[clips], windows.shape, "raw", chunks)
-    answers = np.zeros((len(clips), 1), np.float32)
-    batches = TrainingBatches(windows, views, answers, None, settings.recipe.batch_size)
+    batches = TrainingBatches(windows, views, np.zeros(len(clips), np.int64), 1, None, settings.recipe.batch_size)
     first = time.perf_counter()
     for index in range(batches.steps):
         batches(index)
@@ -124,59 +133,80 @@ def cold_blocks(cache: Path, started: float) -> None:
     cold(cache, started, in_blocks=True)
 
 
-CHILDREN = {"bare": bare, "ours": ours, "folds": folds, "cold": cold, "cold-blocks": cold_blocks}
+CHILDREN = {"ours": ours, "folds": folds, "cold": cold, "cold-blocks": cold_blocks}
 
 
-def child(name: str, cache: Path) -> list[list[float]]:
+def child(name: str, *arguments: str) -> list[list[float]]:
     """Run one of these in a process of its own; the numbers of each line that it prints."""
-    command = [sys.executable, __file__, "--child", name, "--cache", str(cache), "--started", str(time.time())]
+    command = [sys.executable, __file__, "--child", name, *arguments, "--started", str(time.time())]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr)
     return [[float(word) for word in line.split()] for line in done.stdout.splitlines()]
 
 
-def report(cache: Path, rounds: int) -> str:
+def report(cache: Path, large: Path, n_large: int, rounds: int) -> str:
     """The tables."""
-    turns = [(child("bare", cache)[0], child("ours", cache)[0]) for _ in range(rounds)]
-    seconds, megabytes = (np.array([[bare[i], ours[i]] for bare, ours in turns]) for i in (0, 1))
-    rows = [
-        (name, f"{np.median(values[:, 0]):.2f}", f"{np.median(values[:, 1]):.2f}", f"{_beyond(values):+.2f}")
-        for name, values in (("to the end of the first step, s", seconds), ("own memory then, MB", megabytes))
-    ]
-    start = table(f"{NET}: start", ["", "bare Keras", "python -m train", "beyond (median)"], rows)
-    memory = [line[0] for line in child("folds", cache)]
+    memory = [line[0] for line in child("folds", "--cache", str(cache))]
     after = [(f"fold {fold}", f"{value:.0f}", f"{value - memory[0]:+.0f}") for fold, value in enumerate(memory)]
     flat = table(f"{NET}: own memory after each of ten folds, MB", ["", "MB", "beyond the first"], after)
-    ((random,),), ((blocks,),) = child("cold", cache), child("cold-blocks", cache)
+    ((random,),), ((blocks,),) = (child(name, "--cache", str(cache)) for name in ("cold", "cold-blocks"))
     order = [
         ("random order", f"{random:.0f}", "1.0"),
         ("blocks of chunks", f"{blocks:.0f}", f"{blocks / random:.1f}"),
     ]
     pages = table("cold pages: raw windows, one thread", ["", "clips/s", "times random"], order)
-    return "\n".join([start, flat, pages])
+    start = start_table(f"{NET}: start", cache, rounds)
+    return "\n".join(
+        [start, start_table(f"{NET}: start with a store of {n_large:,} clips", large, rounds), flat, pages]
+    )
 
 
-def _beyond(values: np.ndarray) -> float:
-    return float(np.median(values[:, 1] - values[:, 0]))
+def start_table(title: str, cache: Path, rounds: int) -> str:
+    """Seconds to the end of the first step, and processor time and own memory then, the bare script's and ours."""
+    from cache import open_cache
+
+    clips = open_cache(cache).clips
+    n_labels = clips["label"][clips["split"] == "train"].nunique()
+    calls = ["bare", "--labels", str(n_labels)], ["ours", "--cache", str(cache)]
+    figures = np.array([[child(*call)[0] for call in calls] for _ in range(rounds)])  # [rounds, script, figure]
+    script, ours = np.median(figures, axis=0)
+    beyond = np.median(figures[:, 1] - figures[:, 0], axis=0)
+    names = "to the end of the first step, s", "processor time then, s", "own memory then, MB"
+    rows = [(name, f"{script[i]:.2f}", f"{ours[i]:.2f}", f"{beyond[i]:+.2f}") for i, name in enumerate(names)]
+    return table(title, ["", "bare Keras", "python -m train", "beyond (median)"], rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=400, help="clips at least, in steps of 400 (default: 400)")
+    parser.add_argument(
+        "--start-clips", type=int, default=1_000_000, help="of the large store (default: 1,000,000)"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="turns of each start (default: 3)")
     parser.add_argument("--data", type=Path, help="a dataset of yours in place of the real recordings of ../shared")
     parser.add_argument("--cache", type=Path, help="a cache of yours, with raw features")
-    parser.add_argument("--child", choices=list(CHILDREN), help=argparse.SUPPRESS)
+    parser.add_argument("--large", type=Path, help="a cache of yours in place of the large one")
+    parser.add_argument("--child", choices=["bare", *CHILDREN], help=argparse.SUPPRESS)
+    parser.add_argument("--labels", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--started", type=float, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.child:
+    if arguments.child == "bare":
+        bare(arguments.labels, arguments.started)
+    elif arguments.child:
         CHILDREN[arguments.child](arguments.cache, arguments.started)
-        return
-    with tempfile.TemporaryDirectory() as temporary:
-        cache = arguments.cache or _featurized(arguments.data, Path(temporary), arguments.clips)
-        print(header("keras", "tensorflow", "numpy"))
-        print(report(cache, arguments.rounds))
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            _measure(arguments, Path(temporary))
+
+
+def _measure(arguments: argparse.Namespace, folder: Path) -> None:
+    cache = arguments.cache or _featurized(arguments.data, folder, arguments.clips)
+    large = arguments.large or _made_up(folder / "large", arguments.start_clips)
+    bystanders = Bystanders()
+    print(header("keras", "tensorflow", "numpy"))
+    print(report(cache, large, arguments.start_clips, arguments.rounds))
+    print(bystanders)
 
 
 def _featurized(data: Path | None, folder: Path, n_clips: int) -> Path:
@@ -188,6 +218,23 @@ def _featurized(data: Path | None, folder: Path, n_clips: int) -> Path:
     dataset = read_dataset(recordings(data, folder, n_clips))
     run(dataset, folder / "cache", (RawSpecification(),), Options(n_jobs=2))
     return folder / "cache"
+
+
+def _made_up(cache: Path, n_clips: int) -> Path:
+    """A complete cache of clips that are not there."""
+    from cache import open_cache
+
+    for step in ("plan", "complete", "again"):
+        measured(step, cache, n_clips)
+    store = open_cache(cache).open_store("raw")
+    specification = store.specification
+    n_bytes = specification.chunk_length * np.dtype(specification.dtype).itemsize
+    for chunk in range(store.n_chunks):
+        path = store.chunk_path(chunk)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        os.truncate(path, n_bytes)
+    return cache
 
 
 if __name__ == "__main__":

@@ -32,14 +32,14 @@ class Description:
     """Labels, clips, folds and settings of one predictions folder.
 
     labels: [n_labels]; clips_train: fname and label, [n_train]; clips_test: fname, [n_test];
-    folds: int64 [n_train], -1 in no fold; reasons: [n_train], "" in a fold; config: what config.json holds.
+    folds: int64 [n_train], -1 in no fold; reasons: text [n_train], "" in a fold; config: what config.json holds.
     """
 
     labels: list[str]
     clips_train: pd.DataFrame
     clips_test: pd.DataFrame
     folds: np.ndarray
-    reasons: list[str]
+    reasons: pd.Series
     config: dict[str, Any]
 
 
@@ -48,7 +48,7 @@ def describe(
     clips_train: pd.DataFrame,
     clips_test: pd.DataFrame,
     folds: np.ndarray,
-    reasons: Sequence[str],
+    reasons: Sequence[str] | pd.Series,
     config: dict[str, Any],
 ) -> Description:
     """Bring a description into the form in which it is read back."""
@@ -57,14 +57,15 @@ def describe(
         clips_train[["fname", "label"]].astype(str).reset_index(drop=True),
         clips_test[["fname"]].astype(str).reset_index(drop=True),
         np.asarray(folds, dtype=np.int64),
-        [str(reason) for reason in reasons],
+        pd.Series(reasons, dtype=str).reset_index(drop=True),
         {"format_version": FORMAT_VERSION, **plain(config)},
     )
 
 
 def write_description(path: Path, description: Description) -> None:
     """Write the descriptive files into a folder, config.json last: where it is, all of them are."""
-    fold = ["" if fold == _IN_NO_FOLD else str(fold) for fold in description.folds]
+    words = np.array([*map(str, range(description.folds.max(initial=0) + 1)), ""], object)
+    fold = words[description.folds]  # the last where it is _IN_NO_FOLD, -1
     columns = {"fname": description.clips_train["fname"], "fold": fold, "reason": description.reasons}
     write_json(path / "labels.json", description.labels)
     write_csv(path / "clips_train.csv", description.clips_train)
@@ -90,13 +91,13 @@ def read_description(path: Path) -> Description:
 
 def dataset_difference(expected: Description, found: Description) -> Difference | None:
     """The first difference in labels or clips, in name, number or order; None where there is none."""
-    pairs = [
-        ("labels.json", expected.labels, found.labels),
-        ("fname of clips_train.csv", expected.clips_train["fname"], found.clips_train["fname"]),
-        ("clip of clips_train.csv", *(_rows(d.clips_train, "label") for d in (expected, found))),
-        ("fname of clips_test.csv", expected.clips_test["fname"], found.clips_test["fname"]),
-    ]
-    return next(filter(None, (list_difference(name, list(old), list(new)) for name, old, new in pairs)), None)
+    old, new = expected.clips_train, found.clips_train
+    return (
+        list_difference("labels.json", expected.labels, found.labels)
+        or _rows_difference("fname of clips_train.csv", old[["fname"]], new[["fname"]])
+        or _rows_difference("clip of clips_train.csv", old, new)
+        or _rows_difference("fname of clips_test.csv", expected.clips_test, found.clips_test)
+    )
 
 
 def binding_differences(expected: Description, found: Description) -> list[Difference]:
@@ -122,16 +123,25 @@ def _only(config: dict[str, Any], *keys: str) -> dict[str, Any]:
 
 
 def _fold_difference(expected: Description, found: Description) -> Difference | None:
-    old, new = (_rows(d.clips_train.assign(fold=_fold_words(d)), "fold") for d in (expected, found))
-    return list_difference("clip of folds.csv", old, new)
+    if np.array_equal(expected.folds, found.folds):
+        return None
+    old, new = (d.clips_train[["fname"]].assign(fold=_fold_words(d)) for d in (expected, found))
+    return _rows_difference("clip of folds.csv", old, new)
 
 
 def _fold_words(description: Description) -> list[str]:
     return ["no fold" if fold == _IN_NO_FOLD else f"fold {fold}" for fold in description.folds]
 
 
-def _rows(clips: pd.DataFrame, column: str) -> list[str]:
-    return [f"{fname} ({value})" for fname, value in zip(clips["fname"], clips[column], strict=True)]
+def _rows_difference(name: str, old: pd.DataFrame, new: pd.DataFrame) -> Difference | None:
+    """The first row in which two tables of clips differ; a look at whole columns tells that none does."""
+    return None if old.equals(new) else list_difference(name, _rows(old), _rows(new))
+
+
+def _rows(clips: pd.DataFrame) -> list[str]:
+    """fname, with the other column in brackets where there is one."""
+    fnames, *others = (clips[column].tolist() for column in clips)
+    return [f"{fname} ({value})" for fname, value in zip(fnames, *others, strict=True)] if others else fnames
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -162,13 +172,14 @@ def _read_labels(path: Path) -> list[str]:
     return labels
 
 
-def _read_folds(path: Path, fnames: pd.Series, n_folds: int) -> tuple[np.ndarray, list[str]]:
+def _read_folds(path: Path, fnames: pd.Series, n_folds: int) -> tuple[np.ndarray, pd.Series]:
     table = read_csv(path, ["fname", "fold", "reason"])
-    if differing := list_difference("fname", list(fnames), list(table["fname"])):
+    if differing := _rows_difference("fname", fnames.to_frame(), table[["fname"]]):
         raise PredictionsError(f"{path}: {differing}, unlike clips_train.csv; {_AGAIN}")
     names = {"": _IN_NO_FOLD, **{str(fold): fold for fold in range(n_folds)}}
     _check_rows(path, table["fold"], list(names), f"0 to {n_folds - 1} or empty")
-    return np.array([names[fold] for fold in table["fold"]], dtype=np.int64), list(table["reason"])
+    numbers, words = table["fold"].factorize()
+    return np.array([names[word] for word in words], np.int64)[numbers], table["reason"]
 
 
 def _check_rows(path: Path, values: pd.Series, allowed: list[str], rule: str) -> None:

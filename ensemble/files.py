@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pandas as pd
 
+from ensemble.csv_tables import decode, encode
 from ensemble.errors import PredictionsError
 
 FOLD_AGAIN = "remove that fold's finished_*.json, if it has one, and train the fold again"
@@ -29,9 +30,9 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Write a table with its header and without its index, quoted where a value needs it."""
+    """Write a table of text with its header and without its index, quoted where a value needs it."""
     with _replacing(path) as file:
-        file.write(table.to_csv(index=False, lineterminator="\n").encode())
+        file.writelines(encode(table))
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
@@ -60,6 +61,12 @@ def read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
         PredictionsError: missing, broken, or with other columns.
     """
     content = _existing(path).read_bytes()
+    table = decode(content, columns)
+    return _read_closely(path, content, columns) if table is None else table
+
+
+def _read_closely(path: Path, content: bytes, columns: list[str]) -> pd.DataFrame:
+    """Read a table that somebody else wrote, or say what is wrong with it."""
     try:
         rows = [row for row in csv.reader(io.StringIO(content.decode(), newline=""), strict=True) if row]
     except (ValueError, csv.Error) as error:

@@ -16,6 +16,7 @@ Source: the .npy and .csv files are those of the notebook "Beginner's Guide to A
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def create_predictions(
     clips_train: pd.DataFrame,
     clips_test: pd.DataFrame,
     folds: np.ndarray,
-    reasons: Sequence[str],
+    reasons: Sequence[str] | pd.Series,
     config: dict[str, Any],
 ) -> PredictionsFolder:
     """Make a predictions folder, or open the one there if its labels, clips and settings are the same.
@@ -63,13 +64,14 @@ def create_predictions(
             _refuse_foreign(path, "keep the new one elsewhere (--name), or let --force move this one aside")
         if not any(path.glob("finished_*.json")):  # nothing in it that other settings could spoil
             write_description(path, wanted)
+            return PredictionsFolder(path, wanted)
         there = read_description(path)
     if differing := binding_differences(there, wanted):
         raise PredictionsError(
             f"{path}: {' and '.join(map(str, differing))}; go on as the folder was begun, "
             "keep the new one elsewhere (--name), or let --force move this one aside"
         )
-    return PredictionsFolder(path, there)
+    return PredictionsFolder(path, replace(wanted, config=there.config))  # the clips are not held twice
 
 
 def open_predictions(path: Path | str) -> PredictionsFolder:

@@ -83,6 +83,7 @@ def _train(settings: Settings, progress: RunProgress) -> str:
     cache = open_cache(settings.cache_path)
     settings = with_features(settings, cache)
     dataset = open_dataset(cache, settings)
+    del cache  # and its tables: those of a million clips are 100 MB
     folds = assign_folds(dataset, settings)
     chosen = chosen_folds(settings, folds)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only, once TensorFlow listens to it

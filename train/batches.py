@@ -4,11 +4,15 @@ Training counts batches on through all epochs: batch number i is step i % steps 
 window shows comes from `views`.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from train.starts import crop_counts, crop_starts
 from train.views import TrainingViews, Views, plain_views
 from train.windows import Windows
+
+_PIECE = 64  # batches that are planned at once: for few clips, NumPy takes longer to be called than to compute
 
 
 class TrainingBatches:
@@ -18,7 +22,8 @@ class TrainingBatches:
         self,
         windows: Windows,
         views: TrainingViews,
-        answers: np.ndarray,
+        targets: np.ndarray,
+        n_labels: int,
         weights: np.ndarray | None,
         batch_size: int,
         fill: np.ndarray | None = None,
@@ -26,12 +31,14 @@ class TrainingBatches:
         """Of the clips to train on.
 
         Args:
-            answers: float32 [n, n_labels], what the net should say of each clip. weights: float32 [n], how much
-                that counts; None for all alike. fill: float32 [width], the frame that masks put in.
+            targets: int64 [n], the label of each clip, below n_labels. weights: float32 [n], how much that counts;
+                None for all alike. fill: float32 [width], the frame that masks put in.
         """
-        self.steps = -(-len(answers) // batch_size)
+        self.steps = -(-len(targets) // batch_size)
         self._windows, self._views, self._fill = windows, views, fill
-        self._answers, self._weights, self._batch_size = answers, weights, batch_size
+        self._targets, self._weights, self._batch_size = targets, weights, batch_size
+        self._answers = np.eye(n_labels, dtype=np.float32)  # by label: those by clip would be gigabytes
+        self._piece = lru_cache(maxsize=2)(self._plan_of_piece)
 
     def __call__(self, index: int) -> tuple[np.ndarray, ...]:
         """Batch number index, counted from the first epoch's first.
@@ -50,16 +57,26 @@ class TrainingBatches:
             views of n windows; answers, float32 [n, n_labels], mixed as the windows are; and
             weights, float32 [n], likewise, where there are any. An epoch's last batch may be smaller.
         """
-        epoch, rows = self._rows(index)
+        epoch, step = divmod(index, self.steps)
+        piece, place = divmod(step, _PIECE)
+        return tuple(values[self._shown(place)] for values in self._piece(epoch, piece))
+
+    def _plan_of_piece(self, epoch: int, piece: int) -> tuple[Views | np.ndarray, ...]:
+        """The plan of _PIECE batches, end to end."""
+        size = _PIECE * self._batch_size
+        rows = self._views.order.rows(epoch)[piece * size : (piece + 1) * size]
         views, partners = self._views(epoch, rows)
-        answers = _mixed(self._answers, rows, partners, views.shares[:, None])
+        answers = _mixed(self._answers, self._targets[rows], self._targets[partners], views.shares[:, None])
         if self._weights is None:
             return views, answers
         return views, answers, _mixed(self._weights, rows, partners, views.shares)
 
     def _rows(self, index: int) -> tuple[int, np.ndarray]:
         epoch, step = divmod(index, self.steps)
-        return epoch, self._views.order.rows(epoch)[step * self._batch_size : (step + 1) * self._batch_size]
+        return epoch, self._views.order.rows(epoch)[self._shown(step)]
+
+    def _shown(self, step: int) -> slice:
+        return slice(step * self._batch_size, (step + 1) * self._batch_size)
 
 
 class CropBatches:

@@ -23,8 +23,9 @@ class Dataset:
     """The clips that take part in a run.
 
     train, test: clip tables, [n_train] and [n_test]. labels: [n_labels]. targets: int64 [n_train], numbers of
-    labels. verified: bool [n_train], False where manually_verified is 0. reasons: [n_train], why a clip is left out
-    of the folds, "" where it is not. silent_tests: test clips that are empty or failed. windows: of all clips.
+    labels. verified: bool [n_train], False where manually_verified is 0. reasons: text [n_train], why a clip is
+    left out of the folds, "" where it is not. silent_tests: test clips that are empty or failed. windows: of all
+    clips.
     """
 
     train: pd.DataFrame
@@ -32,21 +33,27 @@ class Dataset:
     labels: list[str]
     targets: np.ndarray
     verified: np.ndarray
-    reasons: list[str]
+    reasons: pd.Series
     silent_tests: list[str]
     windows: Windows
 
     @property
     def usable(self) -> np.ndarray:
         """Training clips that can stand in a fold; bool [n_train]."""
-        return np.array([not reason for reason in self.reasons], bool)
+        return (self.reasons == "").to_numpy(bool)
 
 
 def with_features(settings: Settings, cache: Cache) -> Settings:
-    """Settings whose features are decided: those asked for, else the first that the net reads and the cache has."""
+    """Settings whose features are decided: those asked for, else the first that the net reads and the cache has.
+
+    Nets of frames learn more from log-mel ones, so these come first, but for the notebook's recipe.
+    """
     if settings.features is not None or settings.logmel is not None:
         return settings
-    there = [kind for kind in settings.net.kinds if kind in cache.kinds]
+    kinds = settings.net.kinds
+    if settings.preset != "notebook":
+        kinds = sorted(kinds, key=lambda kind: kind != "logmel")
+    there = [kind for kind in kinds if kind in cache.kinds]
     return replace(settings, features=there[0]) if there else settings
 
 
@@ -61,10 +68,9 @@ def open_dataset(cache: Cache, settings: Settings) -> Dataset:
     store = _open_store(cache, settings)
     slots = np.concatenate([train["slot"], test["slot"]]).astype(np.int64)
     targets, labels = pd.factorize(train["label"])
-    status = _status_reasons(store, slots)
-    reasons = status[: len(train)]
+    reasons = _reasons(store, train)
     if settings.verified_only:
-        reasons = [reason or _unverified(flag) for reason, flag in zip(reasons, _flags(train), strict=True)]
+        reasons = reasons.mask((reasons == "") & ~_verified(train), "unverified")
     return Dataset(
         train=train,
         test=test,
@@ -72,13 +78,16 @@ def open_dataset(cache: Cache, settings: Settings) -> Dataset:
         targets=targets.astype(np.int64),
         verified=(train["manually_verified"] != 0).fillna(True).to_numpy(bool),
         reasons=reasons,
-        silent_tests=[clip for clip, why in zip(test["clip"], status[len(train) :], strict=True) if why],
+        silent_tests=test["clip"][_reasons(store, test) != ""].tolist(),
         windows=_windows(store, slots, settings),
     )
 
 
 def _split(clips: pd.DataFrame, split: str, limit: int | None) -> pd.DataFrame:
-    return clips[clips["split"] == split][:limit].reset_index(drop=True)
+    rows = np.flatnonzero(clips["split"] == split)[:limit]
+    first, end = (rows[0], rows[-1] + 1) if len(rows) else (0, 0)
+    together = end - first == len(rows)  # as featurize writes them: a slice is no second copy of a million names
+    return (clips[first:end] if together else clips.iloc[rows]).reset_index(drop=True)
 
 
 def _open_store(cache: Cache, settings: Settings) -> Store:
@@ -115,19 +124,17 @@ def _windows(store: Store, slots: np.ndarray, settings: Settings) -> Windows:
     return FrameWindows(store, slots, length, width)
 
 
-def _status_reasons(store: Store, slots: np.ndarray) -> list[str]:
-    return [_UNUSABLE.get(status, "") for status in store.status[slots].tolist()]
+def _reasons(store: Store, clips: pd.DataFrame) -> pd.Series:
+    """Why each clip has nothing to train on; text [clips], "" where it has."""
+    reasons = pd.Series([_UNUSABLE.get(status, "") for status in Status], dtype="str")
+    return reasons.take(store.status[clips["slot"]]).reset_index(drop=True)
 
 
-def _flags(train: pd.DataFrame) -> list[bool]:
+def _verified(train: pd.DataFrame) -> pd.Series:
     flags = train["manually_verified"]
     if flags.isna().all():
         raise SettingsError(
             "--verified-only needs the column manually_verified in train.csv, got none; "
             "leave --verified-only out, or add the column and run featurize again"
         )
-    return (flags == 1).fillna(False).tolist()
-
-
-def _unverified(verified: bool) -> str:
-    return "" if verified else "unverified"
+    return (flags == 1).fillna(False).astype(bool)

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from enum import IntEnum
 
 import numpy as np
+import pyarrow as pa
 import xxhash
 
 
@@ -40,7 +41,8 @@ class Purpose(IntEnum):
 
 def clip_keys(names: Iterable[str]) -> np.ndarray:
     """A number for each clip that depends on its name alone; uint64 [clips]."""
-    return np.array([xxhash.xxh3_64_intdigest(name.encode()) for name in names], np.uint64)
+    encoded = pa.array(names, pa.large_string()).cast(pa.large_binary()).to_pylist()
+    return np.fromiter(map(xxhash.xxh3_64_intdigest, encoded), np.uint64, len(encoded))
 
 
 def draw(seed: int, epoch: int, keys: np.ndarray, purpose: int) -> np.ndarray:

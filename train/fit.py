@@ -112,12 +112,12 @@ class _Fold:
             windows.kind,
             windows.chunks[self.train] if self.settings.order == "blocks" else None,
         )
-        answers = np.eye(len(dataset.labels), dtype=np.float32)[dataset.targets[self.train]]
         weights = np.where(dataset.verified[self.train], 1, self.recipe.unverified_weight).astype(np.float32)
         return TrainingBatches(
             windows,
             views,
-            answers,
+            dataset.targets[self.train],
+            len(dataset.labels),
             weights if (weights != 1).any() else None,
             self.recipe.batch_size,
             _fill(moments),
@@ -217,9 +217,11 @@ def _fill(moments: Moments | None) -> np.ndarray | None:
 
 def _identity(folder: PredictionsFolder, fold: int) -> dict[str, Any]:
     """What a checkpoint must have been made with."""
-    clips = "\n".join(folder.clips_train["fname"] + folder.clips_train["label"]).encode()
+    clips = xxhash.xxh3_64()
+    for name in ("clips_train.csv", "folds.csv"):
+        clips.update((folder.path / name).read_bytes())
     return {key: folder.config.get(key) for key in ("settings", "seed", "stores", "n_parameters")} | {
         "backend": keras.backend.backend(),
         "fold": fold,
-        "clips": xxhash.xxh3_64_hexdigest(clips + folder.folds.tobytes()),
+        "clips": clips.hexdigest(),
     }

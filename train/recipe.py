@@ -7,8 +7,9 @@ Audio Data" as closely as cached features allow. It departs from the notebook in
 - validation and prediction look at the middle window of a clip, where the notebook draws one at random;
 - frames are cut from those of the whole clip, where the notebook cuts the waveform first: the frames at a window's
   edges differ, and the 80 dB of range are counted from the clip's maximum, not from the window's;
-- the mean and variance that frames are standardised by are those of every frame of the fold's training clips,
-  where the notebook takes one window of every clip, and standardises test clips by their own.
+- the mean and variance that frames are standardised by are those of all of the fold's training clips (of a sample
+  of them, beyond 6.8 hours), where the notebook takes one window of every clip, and standardises test clips by
+  their own.
 """
 
 import dataclasses
@@ -32,7 +33,7 @@ class Recipe:
 
     epochs: Annotated[int | None, unsaid("INT", "400 / n ** 0.25 for n training clips; with --quick: 1")] = None
     """Epochs of a fold; at most, with --patience."""
-    batch_size: int = 32
+    batch_size: int = 16
     """Windows in a batch."""
     learning_rate: float = 1e-3
     """Step size of Adam; with --schedule cosine its highest."""
@@ -46,7 +47,7 @@ class Recipe:
     """The weights that predict: those after the last epoch, or those of the best validation loss."""
     validate_every: int = 10
     """Epochs from one validation to the next; the last epoch always ends with one."""
-    seconds: float = 2.0
+    seconds: float = 3.0
     """Length of a window, seconds."""
     windows: Literal["each-epoch", "once"] = "each-epoch"
     """Draw where a clip's training window begins anew each epoch, or once for all epochs."""
@@ -86,6 +87,7 @@ DEFAULT = Recipe()
 NOTEBOOK = Recipe(
     epochs=50,
     batch_size=64,
+    seconds=2.0,
     schedule="constant",
     warmup=0.0,
     patience=5,

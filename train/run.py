@@ -1,6 +1,5 @@
 """All folds of a run: opens or continues the predictions folder, trains what is missing, keeps what is finished."""
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -147,9 +146,9 @@ def _of_store(store: Store) -> dict[str, int]:
 def _remarks(dataset: Dataset, folds: np.ndarray, chosen: list[int]) -> list[str]:
     """What the user should know of the clips before training starts."""
     lines = []
-    for reason, count in Counter(filter(None, dataset.reasons)).items():
-        clips = [clip for clip, why in zip(dataset.train["clip"], dataset.reasons, strict=True) if why == reason]
-        lines.append(f"{count} of {len(dataset.train)} training clips are {reason}, in no fold: {_few(clips)}")
+    for reason in dataset.reasons[~dataset.usable].unique():
+        clips = dataset.train["clip"][dataset.reasons == reason].tolist()
+        lines.append(f"{len(clips)} of {len(dataset.train)} training clips are {reason}, in no fold: {_few(clips)}")
     if silent := dataset.silent_tests:
         lines.append(
             f"{len(silent)} of {len(dataset.test)} test clips are empty or failed, predicted from silence: "

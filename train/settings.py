@@ -44,7 +44,8 @@ class Settings:
     name: Annotated[str | None, unsaid("NAME", "none; with --quick: quick")] = None
     """Keep this run apart: its predictions go to WORK/NAME/."""
     features: Annotated[Kind | None, unsaid("{raw,mfcc,logmel}", "what the net reads, as the cache has it")] = None
-    """What the net reads: conv1d raw, conv2d mfcc or logmel, mobilenet logmel or mfcc; the first that is there."""
+    """What the net reads: conv1d raw, the others logmel, or mfcc where the cache has none (with --recipe notebook,
+    conv2d mfcc first)."""
     sr: Annotated[int | None, unsaid("INT", "the one that is there")] = None
     """Sample rate of the raw store, Hz."""
     mfcc: int = 40

@@ -41,6 +41,10 @@ class Views:
     time_masks: np.ndarray
     band_masks: np.ndarray
 
+    def __getitem__(self, rows: slice) -> "Views":
+        """Some of the windows."""
+        return Views(*(values[rows] for values in vars(self).values()))
+
 
 def plain_views(clips: np.ndarray, starts: np.ndarray) -> Views:
     """Views of some clips as they are; clips, starts: int64 [n]."""

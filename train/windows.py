@@ -64,12 +64,18 @@ class _Windows:
         for first in range(begin, end, _BLOCK):
             yield self.store.read(first, min(first + _BLOCK, end))
 
-    def _part(self, clip: int, start: int) -> tuple[np.ndarray, int]:
-        """The clip's elements inside the window at start, and how much silence comes before them."""
-        first = max(start, 0)
-        stop = max(first, min(start + self.length, int(self.lengths[clip])))
-        begin = int(self._begins[clip])
-        return self.store.read(begin + first, begin + stop), max(-start, 0)
+    def _shown(self, views: Views) -> tuple[kernels.Parts, list[np.ndarray]]:
+        """What windows show of their clips and of what is mixed in, and the arrays in which it lies."""
+        clips, starts = _pairs(views.clips, views.partners), _pairs(views.starts, views.partner_starts)
+        wanted = _pairs(np.ones(len(clips), bool), views.shares < 1)
+        firsts = np.maximum(starts, 0)
+        counts = wanted * np.maximum(np.minimum(starts + self.length, self.lengths[clips]) - firsts, 0)
+        begins = self._begins[clips] + firsts
+        ends = begins + counts
+        arrays = [*map(self.store.read, begins[wanted].tolist(), ends[wanted].tolist())]
+        addresses = np.zeros(clips.shape, np.intp)
+        addresses[wanted] = [*map(kernels.address, arrays)]
+        return kernels.Parts(addresses, counts, np.maximum(-starts, 0), arrays[0]), arrays
 
 
 class RawWindows(_Windows):
@@ -98,18 +104,9 @@ class RawWindows(_Windows):
         """
         out = self._buffers.take((len(views.clips), self.length))
         factors = 10 ** (views.gains / 20) * np.where(views.flipped, np.float32(-1), np.float32(1))
-        for i, row in enumerate(out):
-            samples, before = self._part(int(views.clips[i]), int(views.starts[i]))
-            scale, share = self._scale[views.clips[i]], views.shares[i]
-            if share == 1:
-                silence = kernels.normalise(samples, scale, before, factors[i], row)
-            else:
-                other, other_before = self._part(int(views.partners[i]), int(views.partner_starts[i]))
-                other_scale = self._scale[views.partners[i]]
-                kernels.mix(samples, scale, before, share, other, other_scale, other_before, row)
-                silence = kernels.normalise_again(row, factors[i])
-            for first, end in views.time_masks[i]:
-                row[first:end] = silence
+        scales = self._scale[_pairs(views.clips, views.partners)]
+        parts, _kept = self._shown(views)
+        kernels.cut_waveforms(parts, scales, views.shares, factors, views.time_masks, out)
         return out[:, :, None]
 
 
@@ -121,6 +118,7 @@ class FrameWindows(_Windows):
         super().__init__(store, slots, length)
         self.shape = (length, width)
         self.loudness = _loudness(store.specification, width)
+        self._no_fill = np.zeros(width, np.float32)
         floor = 10 * np.log10(store.specification.amin) * self.loudness[0]  # where all of a recording is silent
         self._silence = np.where(self.lengths > 0, store.silence[slots], floor).astype(np.float32)
 
@@ -134,16 +132,12 @@ class FrameWindows(_Windows):
             float32 [n, length, width], as cached where the views change nothing.
         """
         out = self._buffers.take((len(views.clips), *self.shape))
-        for i, window in enumerate(out):
-            kernels.place(*self._shown(views.clips[i], views.starts[i]), window)
-            if views.shares[i] < 1:
-                kernels.blend(*self._shown(views.partners[i], views.partner_starts[i]), views.shares[i], window)
-            if views.gains[i]:
-                window += views.gains[i] * self.loudness
-            for first, end in views.time_masks[i]:
-                window[first:end] = fill
-            for first, end in views.band_masks[i]:
-                window[:, first:end] = fill[first:end]
+        silences = self._silence[_pairs(views.clips, views.partners)]
+        fill = self._no_fill if fill is None else fill
+        parts, _kept = self._shown(views)
+        kernels.cut_frames(
+            parts, silences, views.shares, views.gains, self.loudness, fill, views.time_masks, views.band_masks, out
+        )
         return out
 
     def level(self, clips: np.ndarray) -> np.ndarray:
@@ -153,12 +147,6 @@ class FrameWindows(_Windows):
     def parts(self, clip: int) -> Iterator[np.ndarray]:
         """All frames of a clip, as cached, in parts of a bounded size: float32 [n, width]."""
         return (part[:, : self.shape[1]] for part in super().parts(clip))
-
-    def _shown(self, clip: np.int64, start: np.int64) -> tuple[np.ndarray, int, np.ndarray]:
-        """The clip's frames in a window, how much silence comes before them, and its silent frame."""
-        frames, before = self._part(int(clip), int(start))
-        silent = np.where(self.loudness > 0, self._silence[clip], np.float32(0))
-        return frames, before, silent
 
 
 Windows = RawWindows | FrameWindows
@@ -172,3 +160,8 @@ def _loudness(specification: MfccSpecification | LogmelSpecification, width: int
     if specification.kind == "logmel":
         return np.ones(width, np.float32)
     return np.sqrt(specification.n_mels, dtype=np.float32) * (np.arange(width) == 0)
+
+
+def _pairs(own: np.ndarray, partners: np.ndarray) -> np.ndarray:
+    """[n, 2]: of each window's own clip, and of the one that is mixed in."""
+    return np.stack([own, partners], axis=1)

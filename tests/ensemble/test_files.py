@@ -32,6 +32,20 @@ def test_table_comes_back_as_text(tmp_path):
     assert read_csv(tmp_path / "t.csv", ["fname", "label"]).to_numpy().tolist() == table.to_numpy().tolist()
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'fname,label\n"a.wav","x"\nb.wav,y\n',
+        b"fname,label\r\na.wav,x\r\nb.wav,y\r\n",
+        b'"fname",label\n\na.wav,x\n\nb.wav,y',
+    ],
+)
+def test_table_that_another_program_wrote_is_read(tmp_path, content):
+    (tmp_path / "t.csv").write_bytes(content)
+    read = read_csv(tmp_path / "t.csv", ["fname", "label"])
+    assert read.to_numpy().tolist() == [["a.wav", "x"], ["b.wav", "y"]]
+
+
 def test_table_without_rows_comes_back(tmp_path):
     write_csv(tmp_path / "t.csv", pd.DataFrame({"fname": []}))
     assert read_csv(tmp_path / "t.csv", ["fname"]).shape == (0, 1)

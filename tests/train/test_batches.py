@@ -39,8 +39,7 @@ def _batches(batch_size, seed=1, clips=None, windows=None, weights=None, fill=No
     keys = clip_keys([NAMES[clip] for clip in clips])
     recipe = dataclasses.replace(NOTEBOOK, **changes)
     views = TrainingViews(recipe, seed, clips, keys, Ramps.lengths[clips], Ramps.shape, "raw")
-    answers = np.eye(3, dtype=np.float32)[TARGETS[clips]]
-    return TrainingBatches(windows or Ramps(), views, answers, weights, batch_size, fill)
+    return TrainingBatches(windows or Ramps(), views, TARGETS[clips], 3, weights, batch_size, fill)
 
 
 def _epoch(batches, epoch):
@@ -109,7 +108,7 @@ def test_chunks_are_expected_before_they_are_read():
     windows, chunks = Ramps(), np.arange(N_CLIPS)  # a chunk for each clip: two blocks
     keys = clip_keys(NAMES)
     views = TrainingViews(NOTEBOOK, 1, np.arange(N_CLIPS), keys, Ramps.lengths, Ramps.shape, "raw", chunks)
-    batches = TrainingBatches(windows, views, np.eye(3, dtype=np.float32)[TARGETS], None, 5)
+    batches = TrainingBatches(windows, views, TARGETS, 3, None, 5)
     _epoch(batches, 0)
     assert sorted(windows.expected) == list(range(N_CLIPS))
     _epoch(batches, 0)
@@ -128,6 +127,18 @@ def test_a_batch_depends_on_its_number_alone():
     for i in reversed(range(20)):
         for found, right in zip(backwards(i), expected[i], strict=True):
             assert np.array_equal(found, right)
+
+
+@pytest.mark.parametrize("piece", [1, 3, 5])
+def test_batches_are_the_same_however_many_are_planned_at_once(piece, monkeypatch):
+    changes = {"weights": np.linspace(0.5, 1, N_CLIPS, dtype=np.float32), "mixup": 0.5, "time_mask": 0.3}
+    at_once = [_batches(4, **changes).planned(index) for index in range(12)]
+    monkeypatch.setattr("train.batches._PIECE", piece)
+    batches = _batches(4, **changes)
+    for index in (11, 0, *range(12)):
+        (views, *rest), (expected, *others) = batches.planned(index), at_once[index]
+        for got, wanted in zip([*vars(views).values(), *rest], [*vars(expected).values(), *others], strict=True):
+            assert np.array_equal(got, wanted)
 
 
 @pytest.mark.parametrize("batch_size", [1, 8, 1000])

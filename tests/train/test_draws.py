@@ -1,4 +1,6 @@
 import numpy as np
+import pandas as pd
+import xxhash
 
 from train.draws import Purpose, below, clip_keys, draw, net_seed
 
@@ -26,6 +28,14 @@ def test_draws_never_change():
     keys = clip_keys(["00044347.wav", "größer kein.wav"])
     assert draw(1001, 0, keys, Purpose.START).tolist() == [445650434602947347, 12237626778015343569]
     assert net_seed(1001, 0) == 2060346950
+
+
+def test_a_clips_key_is_the_hash_of_its_name():
+    names = ["00044347.wav", "größer kein.wav", "", "録音 1.flac"]
+    expected = [xxhash.xxh3_64_intdigest(name.encode()) for name in names]
+    assert clip_keys(names).tolist() == clip_keys(iter(names)).tolist() == expected
+    assert clip_keys(pd.concat([pd.Series(names, dtype="str")] * 2).iloc[1:6]).tolist() == (2 * expected)[1:6]
+    assert clip_keys(pd.Series([], dtype="str")).dtype == np.uint64
 
 
 def test_a_clip_gets_the_same_number_in_any_company():

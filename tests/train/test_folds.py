@@ -24,6 +24,19 @@ def test_folds_are_scikit_learns_unshuffled_stratified_folds():
         assert np.flatnonzero(folds == fold).tolist() == held_out.tolist()
 
 
+@pytest.mark.filterwarnings("ignore:The least populated class")
+@pytest.mark.parametrize("seed", range(40))
+def test_folds_are_scikit_learns_for_any_labels_and_flags(seed):
+    random = np.random.default_rng(seed)
+    n_folds, n_labels = random.integers(2, 8), random.integers(2, 7)
+    targets = np.concatenate([np.repeat(np.arange(n_labels), n_folds), random.integers(0, n_labels, 50)])
+    targets, verified = random.permutation(targets), random.uniform(size=len(targets)) < random.uniform()
+    dataset = _dataset(targets.tolist(), verified=verified)
+    folds = assign_folds(dataset, settings_for("conv1d", folds=int(n_folds)))
+    for fold, (_, held_out) in enumerate(StratifiedKFold(n_folds).split(targets, 2 * targets + verified)):
+        assert np.flatnonzero(folds == fold).tolist() == held_out.tolist()
+
+
 def test_clips_that_take_no_part_are_in_no_fold_and_do_not_shift_the_others():
     used = [True, False, True, True, True, False]
     folds = assign_folds(_dataset([0, 0, 1, 0, 1, 1], used), settings_for("conv1d", folds=2))

@@ -97,7 +97,7 @@ def test_only_chosen_folds_are_trained(train, untrained):
         ({"seed": 2}, r"seed must be 1001, got 2.*--force"),
         ({"crops": 3}, r"crops must be 2, got 3"),
         ({"limit": 12}, r"limit must be None, got 12"),
-        ({"seconds": 1.0}, r"seconds must be 2.0, got 1.0"),
+        ({"seconds": 1.0}, r"seconds must be 3.0, got 1.0"),
         ({"verified_only": True}, r"verified_only must be False, got True"),
     ],
 )

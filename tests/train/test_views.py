@@ -110,3 +110,8 @@ def test_plain_views_change_nothing():
     views = plain_views(CLIPS, LENGTHS)
     assert (views.shares == 1).all() and not views.gains.any() and not views.flipped.any()
     assert views.time_masks.shape == views.band_masks.shape == (N, 0, 2)
+
+
+def test_some_of_the_views_are_those_of_some_of_the_clips():
+    rows = np.arange(N)
+    assert _equal(_views(2, rows)[0][3:70], _views(2, rows[3:70])[0])
