@@ -79,7 +79,9 @@ def test_training_stops_after_patience_without_a_better_loss(fit):
     assert result["epochs"] == len(_history(folder)) == result["kept_epoch"] + 1 < 40
 
 
-@pytest.mark.parametrize(("preset", "changes"), [("default", {"mixup": 0.0}), ("notebook", {"patience": 30})])
+@pytest.mark.parametrize(
+    ("preset", "changes"), [("default", {"mixup": 0.0, "seconds": 2.0}), ("notebook", {"patience": 30})]
+)
 def test_a_net_learns(fit, progress, preset, changes):
     fit("conv2d", preset=preset, epochs=30, learning_rate=0.003, **changes)
     losses = [scores["loss"] for scores in progress.epochs]
