@@ -12,6 +12,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from distributed import Client, KilledWorker, as_completed
+from distributed.comm import get_address_host_port
 
 from cache import open_cache
 from cache.places import on_disk
@@ -35,6 +36,7 @@ def connected(address: str) -> Iterator[Client]:
         SettingsError: it cannot be reached, or has no worker.
     """
     try:
+        get_address_host_port(address)  # first: a client that fails on the address itself stays half open
         client = Client(address, timeout=_CONNECT_S, set_as_default=False)
     except (OSError, ValueError, ImportError) as error:
         reason = " ".join(str(error).split())

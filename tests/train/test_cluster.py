@@ -68,9 +68,22 @@ def test_what_stops_a_fold_is_said_as_it_is(train, address, untrained):
         train("there", scheduler=address)
 
 
-def test_a_scheduler_that_does_not_answer_is_named():
-    message = r"--scheduler must be the address of a running Dask scheduler, got no answer from nowhere .*; start one with"
-    with pytest.raises(SettingsError, match=message), connected("nowhere"):
+@pytest.mark.parametrize("address", ["nowhere", "carrier-pigeon://127.0.0.1:1", "tcp://127.0.0.1:1"])
+def test_a_scheduler_that_does_not_answer_is_named(address, monkeypatch):
+    monkeypatch.setattr("train.cluster._CONNECT_S", 0.1)
+    message = (
+        rf"--scheduler must be the address of a running Dask scheduler, got no answer from {address} .*; start one"
+    )
+    with pytest.raises(SettingsError, match=message), connected(address):
+        pass
+
+
+def test_an_address_without_a_port_opens_no_client(monkeypatch):
+    monkeypatch.setattr("train.cluster.Client", lambda *_, **__: pytest.fail("a client was opened"))
+    with (
+        pytest.raises(SettingsError, match=r"got no answer from nowhere \(missing port number"),
+        connected("nowhere"),
+    ):
         pass
 
 
