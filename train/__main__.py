@@ -15,7 +15,7 @@ from ensemble import PredictionsError
 from train.dataset import open_dataset, with_features
 from train.folds import assign_folds, chosen_folds
 from train.progress import RunProgress
-from train.quiet import holding_back_stderr
+from train.quiet import holding_back_stderr, not_collecting
 from train.recipe import RECIPES, Recipe, recipe_for
 from train.runs import ListSettings, find_runs, runs_table
 from train.settings import Settings, SettingsError, check, defaults
@@ -87,7 +87,7 @@ def _train(settings: Settings, progress: RunProgress) -> str:
     folds = assign_folds(dataset, settings)
     chosen = chosen_folds(settings, folds)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only, once TensorFlow listens to it
-    with holding_back_stderr():
+    with holding_back_stderr(), not_collecting():
         # imported here, as Keras takes seconds: help and the errors so far come at once
         from train.device import device
         from train.run import run

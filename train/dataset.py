@@ -87,7 +87,8 @@ def _split(clips: pd.DataFrame, split: str, limit: int | None) -> pd.DataFrame:
     rows = np.flatnonzero(clips["split"] == split)[:limit]
     first, end = (rows[0], rows[-1] + 1) if len(rows) else (0, 0)
     together = end - first == len(rows)  # as featurize writes them: a slice is no second copy of a million names
-    return (clips[first:end] if together else clips.iloc[rows]).reset_index(drop=True)
+    rows = slice(first, end) if together else rows
+    return clips.drop(columns="split").iloc[rows].reset_index(drop=True)
 
 
 def _open_store(cache: Cache, settings: Settings) -> Store:

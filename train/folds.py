@@ -134,7 +134,7 @@ def _by_column(dataset: Dataset, used: np.ndarray, column: str) -> np.ndarray:
 def _column(dataset: Dataset, used: np.ndarray, column: str, flag: str) -> pd.Series:
     """A column's values as text, "" where there is none."""
     if column not in dataset.train:
-        there = ", ".join(name for name in dataset.train if name not in ("clip", "split", "slot"))
+        there = ", ".join(name for name in dataset.train if name not in ("clip", "slot"))
         raise SettingsError(f"{flag} must be a column of train.csv ({there}), got {column!r}")
     return dataset.train[column].astype("string").fillna("").str.strip().iloc[used]
 

@@ -18,6 +18,7 @@ from train.draws import Purpose, below, draw
 
 Order = Literal["random", "blocks"]
 BLOCK = 16  # chunks: 131 MB of waveforms at 16 kHz
+_NONE = np.zeros(0, np.int64)
 
 
 class EpochOrder:
@@ -26,8 +27,7 @@ class EpochOrder:
     def __init__(self, seed: int, keys: np.ndarray, chunks: np.ndarray | None = None):
         """keys: uint64 [n], from `clip_keys`. chunks: int64 [n], that hold the clips; None for one random order."""
         self._seed, self._keys, self.n = seed, keys, len(keys)
-        self._chunks = np.zeros(self.n, np.int64) if chunks is None else chunks
-        self._in_blocks = chunks is not None
+        self._chunks = chunks
         self._epoch = lru_cache(maxsize=2)(self._of_epoch)
 
     def rows(self, epoch: int) -> np.ndarray:
@@ -42,9 +42,9 @@ class EpochOrder:
         Returns:
             int64 [m].
         """
-        order, blocks, starts = self._epoch(epoch)
-        if not self._in_blocks:
+        if self._chunks is None:
             return below(numbers, np.full(len(rows), self.n))
+        order, blocks, starts = self._epoch(epoch)
         block = blocks[rows]
         return order[starts[block] + below(numbers, starts[block + 1] - starts[block])]
 
@@ -53,20 +53,22 @@ class EpochOrder:
 
         An epoch's first clips have those of their own block too.
         """
-        if not self._in_blocks:
-            return np.zeros(0, np.int64)
+        if self._chunks is None:
+            return _NONE
         order, _, starts = self._epoch(epoch)
         begun = np.flatnonzero(np.isin(order[starts[:-1]], rows))
         wanted = {*(begun + 1), *begun[begun == 0]}
         ahead = [order[starts[block] : starts[block + 1]] for block in sorted(wanted) if block + 1 < len(starts)]
-        return np.unique(self._chunks[np.concatenate(ahead)]) if ahead else np.zeros(0, np.int64)
+        return np.unique(self._chunks[np.concatenate(ahead)]) if ahead else _NONE
 
     def _of_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The order, the block of each clip, and where in the order each block starts, and the last ends."""
+        """The order, and, in blocks, that of each clip, where in the order each starts, and where the last ends."""
+        order = np.argsort(draw(self._seed, epoch, self._keys, Purpose.ORDER))
+        if self._chunks is None:
+            return order, _NONE, _NONE
         distinct, which = np.unique(self._chunks, return_inverse=True)
         drawn = draw(self._seed, epoch, distinct.astype(np.uint64), Purpose.CHUNK)
         blocks = np.argsort(np.argsort(drawn, kind="stable"))[which] // BLOCK
-        order = np.argsort(draw(self._seed, epoch, self._keys, Purpose.ORDER))
         small = blocks.astype(np.min_scalar_type(blocks.max(initial=0)))  # sorted five times as fast
         order = order[np.argsort(small[order], kind="stable")]
         return order, blocks, np.concatenate([[0], np.cumsum(np.bincount(blocks, minlength=1))])

@@ -11,7 +11,7 @@ from train.settings import SettingsError, settings_for
 
 def _dataset(targets, used=None, verified=None, **columns):
     labels = [f"label {number}" for number in range(max(targets) + 1)]
-    train = pd.DataFrame({"clip": [f"{n}.wav" for n in range(len(targets))], "split": "train", **columns})
+    train = pd.DataFrame({"clip": [f"{n}.wav" for n in range(len(targets))], **columns})
     usable = np.ones(len(targets), bool) if used is None else np.array(used)
     verified = np.ones(len(targets), bool) if verified is None else np.array(verified)
     return SimpleNamespace(train=train, labels=labels, targets=np.array(targets), usable=usable, verified=verified)
