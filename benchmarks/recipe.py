@@ -1,15 +1,18 @@
 """What each part of the default recipe is worth: the default less one part at a time, out-of-fold.
 
-    python benchmarks/recipe.py [--nets conv1d conv2d] [--seeds 2] [--folds 5] [--epochs N] [--parts PART ...]
-                                [--work FOLDER] [--data FOLDER] [--group-by COLUMN]
+    python benchmarks/recipe.py [--nets conv1d conv2d] [--seeds 2] [--folds 5] [--fold I ...] [--epochs N]
+                                [--parts PART ...] [--work FOLDER] [--data FOLDER] [--group-by COLUMN]
 
 Every row is trained by the command's own code: a run of its own below --work, for each seed. What is finished
 there is kept, and a fold that was broken off goes on, so that the same command can be given again until the table
-is whole, and other nets, seeds and parts be added later. `results.csv` there has a row for each run.
+is whole, and other nets, seeds and parts be added later. `results.csv` there has a row for each run. All of it
+takes days on two cores; `--fold 0 3` measures every part on two of the folds.
 
-The scores are over all clips of the folds; a difference is to the default of the same seed. With 320 clips its
-standard error is about two points for one seed, so read several together. What only changes how a trained net is
-asked (crops, their mean) is measured on the default's own models.
+The scores are over all clips of the folds; a difference is to the default of the same seed and folds. With 320
+clips its standard error is about two points for one seed, so read several together. The loss, the clips' mean
+cross-entropy, is less a matter of luck, but what makes a net more or less sure of itself (mixup, label smoothing)
+changes it too. What only changes how a trained net is asked (crops, their mean) is measured on the default's own
+models.
 """
 
 import argparse
@@ -35,6 +38,7 @@ from ensemble.metrics import accuracy, map3
 from featurize.dataset import read_dataset
 from featurize.run import Options
 from featurize.run import run as featurize
+from train.callbacks import cross_entropy
 from train.dataset import open_dataset, with_features
 from train.folds import assign_folds, chosen_folds
 from train.models import MODELS
@@ -70,16 +74,17 @@ PARTS: dict[str, dict] = {
 _ASKED_ONLY = {"crops", "crop_mean"}
 _OF_KIND = {"no band masks": ("logmel",), "no polarity": ("raw",), "one mean and variance": ("mfcc", "logmel")}
 _FIRST_SEED = 1001  # the command's own
-_COLUMNS = ("net", "part", "seed", "folds", "clips", "accuracy", "map3", "seconds")
+_COLUMNS = ("net", "part", "seed", "folds", "clips", "accuracy", "map3", "loss", "seconds")
+_RUN = ["net", "part", "seed", "folds"]  # what a row is known by
 
 
 class Ablation:
     """Runs of many recipes over one cache."""
 
-    def __init__(self, work: Path, cache: Path, n_folds: int, epochs: int | None, group_by: str | None):
-        self.work, self.progress = work, RunProgress(sys.stderr)
-        epochs = {} if epochs is None else {"epochs": epochs}
-        self._values = {"folds": n_folds, "group_by": group_by, "cache": str(cache), "work": work, **epochs}
+    def __init__(self, work: Path, cache: Path, chosen: list[int], **values):
+        """chosen: folds to measure on. values: settings that all runs share."""
+        self.progress, self._chosen = RunProgress(sys.stderr), chosen
+        self._values = {"cache": str(cache), "work": work, "fold": tuple(chosen), **values}
 
     def measure(self, net: str, part: str, seed: int) -> dict:
         """The row of a run, after training what of it is missing."""
@@ -89,10 +94,11 @@ class Ablation:
         else:
             folder = self._trained(self._settings(net, part, seed))
             oof = folder.oof()
-        rows = ~np.isnan(oof).any(axis=1)
+        rows = np.isin(folder.folds, self._chosen)
         scored = oof[rows], folder.labels_index[rows]
-        seconds = sum(folder.result(fold)["seconds"] for fold in folder.finished)
-        values = net, part, seed, len(folder.finished), int(rows.sum()), accuracy(*scored), map3(*scored), seconds
+        seconds = sum(folder.result(fold)["seconds"] for fold in self._chosen)
+        scores = (score(*scored) for score in (accuracy, map3, cross_entropy))
+        values = net, part, seed, named(self._chosen), int(rows.sum()), *scores, seconds
         return dict(zip(_COLUMNS, values, strict=True))
 
     def _settings(self, net: str, part: str, seed: int) -> Settings:
@@ -112,7 +118,7 @@ class Ablation:
         folder, recipe = self._trained(settings), dataclasses.replace(settings.recipe, **changes)
         windows = open_dataset(open_cache(settings.cache_path), settings).windows
         oof = np.full((len(folder.clips_train), len(folder.labels)), np.nan)
-        for fold in folder.finished:
+        for fold in self._chosen:
             clips = np.flatnonzero(folder.folds == fold)
             model = keras.saving.load_model(folder.path / f"model_{fold}.keras")
             oof[clips] = predict(model, windows, clips, recipe.crops, recipe.batch_size, recipe.crop_mean)
@@ -128,6 +134,11 @@ def parts_of(net: str, wanted: list[str]) -> list[str]:
     return [part for part in fitting if part == "default" or not wanted or part in wanted]
 
 
+def named(folds: list[int]) -> str:
+    """Folds as `results.csv` has them."""
+    return " ".join(map(str, folds))
+
+
 def rows_of(results: pd.DataFrame, net: str) -> list[tuple[str, ...]]:
     """Rows of the table: the mean over seeds, and the difference to the default of the same seeds."""
     runs = results[results["net"] == net].set_index(["part", "seed"])
@@ -141,6 +152,7 @@ def rows_of(results: pd.DataFrame, net: str) -> list[tuple[str, ...]]:
                 part,
                 f"{own.accuracy.mean():.4f}",
                 f"{own.map3.mean():.4f}",
+                f"{own.loss.mean():.3f}",
                 f"{100 * differences.mean():+.1f}",
                 spread,
                 f"{len(own)}",
@@ -152,8 +164,8 @@ def rows_of(results: pd.DataFrame, net: str) -> list[tuple[str, ...]]:
 
 def keep(path: Path, row: dict) -> pd.DataFrame:
     """Put a row into the results, in place of one of the same run."""
-    old = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=list(_COLUMNS))
-    same = (old[["net", "part", "seed"]] == [row["net"], row["part"], row["seed"]]).all(axis=1)
+    old = pd.read_csv(path, dtype={"folds": str}) if path.exists() else pd.DataFrame(columns=list(_COLUMNS))
+    same = (old[_RUN] == [row[column] for column in _RUN]).all(axis=1)
     frames = [frame for frame in (old[~same], pd.DataFrame([row])) if len(frame)]
     results = pd.concat(frames, ignore_index=True)
     results.to_csv(path, index=False)
@@ -165,6 +177,7 @@ def main() -> None:
     parser.add_argument("--nets", nargs="+", default=["conv1d", "conv2d"], choices=list(MODELS))
     parser.add_argument("--seeds", type=int, default=2, help="seeds, 1001 and up (default: 2)")
     parser.add_argument("--folds", type=int, default=5, help="folds (default: 5)")
+    parser.add_argument("--fold", type=int, nargs="+", metavar="I", help="only these folds (default: all)")
     parser.add_argument("--epochs", type=int, help="epochs of a fold (default: the recipe's)")
     parser.add_argument("--parts", nargs="+", default=[], choices=list(PARTS), help="only these (default: all)")
     parser.add_argument("--work", type=Path, default=Path("work/recipe"), help="(default: work/recipe)")
@@ -176,16 +189,20 @@ def main() -> None:
     data = arguments.data or (made if (made / "train.csv").exists() else recordings(None, arguments.work, 400))
     specifications = RawSpecification(), MfccSpecification(), LogmelSpecification()
     featurize(read_dataset(data), arguments.work / "cache", specifications, Options(n_jobs=2))
-    ablation = Ablation(arguments.work, arguments.work / "cache", arguments.folds, arguments.epochs, group_by)
+    epochs = {} if arguments.epochs is None else {"epochs": arguments.epochs}
+    chosen = sorted(set(arguments.fold or range(arguments.folds)))
+    values = {"folds": arguments.folds, "group_by": group_by, **epochs}
+    ablation = Ablation(arguments.work, arguments.work / "cache", chosen, **values)
     for seed in range(_FIRST_SEED, _FIRST_SEED + arguments.seeds):
         for net in arguments.nets:
             for part in parts_of(net, arguments.parts):
                 results = keep(arguments.work / "results.csv", ablation.measure(net, part, seed))
     print(header("keras", "tensorflow", "numpy"))
-    heads = ["", "OOF accuracy", "OOF MAP@3", "to the default", "+-", "seeds", "minutes"]
+    results = results[results["folds"] == named(chosen)]
+    heads = ["", "OOF accuracy", "OOF MAP@3", "OOF loss", "to the default", "+-", "seeds", "minutes"]
     for net in arguments.nets:
-        title = f"{net}: the default recipe less one part at a time (differences in points of accuracy)"
-        print(table(title, heads, rows_of(results, net)))
+        clips = f"folds {named(chosen)}, differences in points of accuracy"
+        print(table(f"{net}: the default recipe less one part at a time ({clips})", heads, rows_of(results, net)))
 
 
 if __name__ == "__main__":

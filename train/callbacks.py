@@ -203,4 +203,4 @@ def tensorboard(folder: Path, goes_on: bool = False) -> list[keras.callbacks.Cal
     """The callback that writes TensorBoard logs into a folder, or none where TensorBoard is not installed."""
     if not goes_on:
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was broken off
-    return [keras.callbacks.TensorBoard(folder)] if has_tensorboard() else []
+    return [keras.callbacks.TensorBoard(folder, write_graph=False)] if has_tensorboard() else []
