@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 import keras
 
+from train.variables import assign, values_of
+
 
 @contextmanager
 def averaged(model: keras.Model) -> Iterator[None]:
@@ -12,10 +14,11 @@ def averaged(model: keras.Model) -> Iterator[None]:
 
     A model whose optimiser keeps none stays as it is. Statistics of batch normalisation are running means already.
     """
-    weights = [keras.ops.convert_to_numpy(weight).copy() for weight in model.trainable_weights]
+    weights = values_of(model.trainable_weights)
     model.optimizer.finalize_variable_values(model.trainable_weights)
+    # of their own: JAX lets go of what it predicts with, and the optimiser holds the same arrays
+    assign(model.trainable_weights, values_of(model.trainable_weights))
     try:
         yield
     finally:
-        for variable, weight in zip(model.trainable_weights, weights, strict=True):
-            variable.assign(weight)
+        assign(model.trainable_weights, weights)

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 from train.standing import Standing
+from train.variables import assign, values_of
 
 
 @contextmanager
@@ -41,7 +42,7 @@ class Checkpoint:
 
     def save(self, model: keras.Model, standing: Standing) -> None:
         """Write where the fold stands."""
-        arrays = {f"v{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(_variables(model))}
+        arrays = {f"v{i}": value for i, value in enumerate(values_of(_variables(model)))}
         with replacing(self._path) as partial:
             np.savez(partial, identity=self._identity, standing=json.dumps(asdict(standing)), **arrays)
 
@@ -57,8 +58,7 @@ class Checkpoint:
         shapes = [None if value is None else value.shape for value in values]
         if str(arrays.get("identity")) != self._identity or shapes != [tuple(v.shape) for v in variables]:
             return Standing()
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
+        assign(variables, values)
         return Standing(**json.loads(str(arrays["standing"])))
 
     def remove(self) -> None:

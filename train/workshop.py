@@ -13,6 +13,7 @@ from train.moments import Moments
 from train.nets import DUMMIES, NETS, build
 from train.settings import Settings
 from train.steps import compile_model
+from train.variables import assign, values_of
 
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
@@ -42,11 +43,11 @@ class Workshop:
         key = str((settings.binding(), net.input_shape, net.output_shape, n_steps))
         if key not in self._kept:
             compile_model(net, settings.recipe, n_steps)
-            self._kept[key] = net, _values(net.optimizer.variables)
+            self._kept[key] = net, values_of(net.optimizer.variables)
             return net
         model, beginning = self._kept[key]
-        _assign(model.variables, _values(net.variables))
-        _assign(model.optimizer.variables, beginning)
+        assign(model.variables, values_of(net.variables))
+        assign(model.optimizer.variables, beginning)
         return model
 
 
@@ -60,12 +61,3 @@ def _draw_weights(net: keras.Model, seed: int) -> None:
         if initializer is not None:
             seeded = type(initializer).from_config(initializer.get_config() | {"seed": layer_seed(seed, number)})
             layer.kernel.assign(seeded(layer.kernel.shape, layer.kernel.dtype))
-
-
-def _values(variables: list[keras.Variable]) -> list[np.ndarray]:
-    return [keras.ops.convert_to_numpy(variable).copy() for variable in variables]
-
-
-def _assign(variables: list[keras.Variable], values: list[np.ndarray]) -> None:
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
