@@ -101,7 +101,7 @@ class _Fold:
 
     def _batches(self, moments: Moments | None) -> TrainingBatches:
         windows, dataset = self.dataset.windows, self.dataset
-        keys = clip_keys(dataset.train["clip"].iloc[self.train])
+        keys = clip_keys(dataset.train["clip"])[self.train]
         views = TrainingViews(
             self.recipe,
             self.settings.seed,
