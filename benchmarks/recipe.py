@@ -64,6 +64,7 @@ PARTS: dict[str, dict] = {
     "windows of 2 s": {"seconds": 2.0},
     "windows of 4 s": {"seconds": 4.0},
     "batches of 32": {"batch_size": 32},
+    "three times the step size": {"learning_rate": 3e-3},
     "50 epochs": {"epochs": 50},
     "150 epochs": {"epochs": 150},
     "MFCC": {"features": "mfcc"},
