@@ -67,7 +67,7 @@ class _Fold:
         self.folder, self.progress, self.recipe = folder, progress, settings.recipe
         self.train = np.flatnonzero((folder.folds >= 0) & (folder.folds != fold))
         self.held_out = np.flatnonzero(folder.folds == fold)
-        self.n_epochs = self.recipe.n_epochs(len(self.train))
+        self.n_epochs = self.recipe.n_epochs(settings.model, len(self.train))
         self.checkpoint = Checkpoint(folder.path / f"checkpoint_{fold}.npz", _identity(folder, fold))
         self.model_path = folder.path / f"model_{fold}.keras"
 

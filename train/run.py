@@ -66,7 +66,8 @@ def _train_here(
     workshop = Workshop()
     for number, fold in enumerate(todo):
         n_clips = int(np.sum((folder.folds >= 0) & (folder.folds != fold)))
-        progress.begin_fold(fold, len(todo) - number, settings.recipe.n_epochs(n_clips), n_clips)
+        n_epochs = settings.recipe.n_epochs(settings.model, n_clips)
+        progress.begin_fold(fold, len(todo) - number, n_epochs, n_clips)
         with _alone(folder, fold):
             progress.end_fold(fit_fold(fold, dataset, settings, folder, progress, workshop))
 

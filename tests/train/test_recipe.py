@@ -19,8 +19,14 @@ def test_the_notebook_cuts_windows_of_frames_once():
 
 @pytest.mark.parametrize(("n_clips", "n_epochs"), [(0, 400), (16, 200), (256, 100), (8500, 42), (1_000_000, 13)])
 def test_fewer_clips_get_more_epochs(n_clips, n_epochs):
-    assert DEFAULT.n_epochs(n_clips) == n_epochs
+    assert DEFAULT.n_epochs("conv2d", n_clips) == n_epochs
+
+
+def test_conv1d_is_trained_for_longer_and_mobilenet_in_larger_steps():
+    assert DEFAULT.n_epochs("conv1d", 256) == 150
+    assert [recipe_for("default", net).learning_rate for net in ("conv1d", "mobilenet")] == [1e-3, 3e-3]
+    assert recipe_for("notebook", "mobilenet").learning_rate == 1e-3
 
 
 def test_epochs_that_are_said_are_those():
-    assert NOTEBOOK.n_epochs(3) == 50
+    assert NOTEBOOK.n_epochs("conv1d", 3) == 50

@@ -35,8 +35,8 @@ def test_quick_is_named_quick_unless_told_otherwise():
 
 def test_quick_has_one_epoch_and_two_folds_unless_told_otherwise():
     assert settings_for("conv1d", quick=True).n_folds == 2
-    assert settings_for("conv1d", quick=True).recipe.n_epochs(320) == 1
-    assert settings_for("conv1d", quick=True, folds=3, epochs=4).recipe.n_epochs(320) == 4
+    assert settings_for("conv1d", quick=True).recipe.n_epochs("conv1d", 320) == 1
+    assert settings_for("conv1d", quick=True, folds=3, epochs=4).recipe.n_epochs("conv1d", 320) == 4
     assert settings_for("conv1d", quick=True, folds=3, epochs=4).n_folds == 3
 
 
