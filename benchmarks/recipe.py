@@ -44,6 +44,7 @@ from train.folds import assign_folds, chosen_folds
 from train.models import MODELS
 from train.predict import predict
 from train.progress import RunProgress
+from train.recipe import recipe_for
 from train.run import run
 from train.settings import Settings, settings_for
 
@@ -64,9 +65,12 @@ PARTS: dict[str, dict] = {
     "windows of 2 s": {"seconds": 2.0},
     "windows of 4 s": {"seconds": 4.0},
     "batches of 32": {"batch_size": 32},
-    "three times the step size": {"learning_rate": 3e-3},
+    "step size of 1e-3": {"learning_rate": 1e-3},
+    "step size of 3e-3": {"learning_rate": 3e-3},
     "50 epochs": {"epochs": 50},
+    "100 epochs": {"epochs": 100},
     "150 epochs": {"epochs": 150},
+    "200 epochs": {"epochs": 200},
     "MFCC": {"features": "mfcc"},
     "one crop": {"crops": 1},
     "arithmetic mean of crops": {"crop_mean": "arithmetic"},
@@ -75,6 +79,7 @@ PARTS: dict[str, dict] = {
 _ASKED_ONLY = {"crops", "crop_mean"}
 _OF_KIND = {"no band masks": ("logmel",), "no polarity": ("raw",), "one mean and variance": ("mfcc", "logmel")}
 _FIRST_SEED = 1001  # the command's own
+_N_TRAINED = 256  # clips of a fold of the real recordings
 _COLUMNS = ("net", "part", "seed", "folds", "clips", "accuracy", "map3", "loss", "seconds")
 _RUN = ["net", "part", "seed", "folds"]  # what a row is known by
 
@@ -132,6 +137,9 @@ def parts_of(net: str, wanted: list[str]) -> list[str]:
     own = "logmel" if "logmel" in kinds else kinds[0]
     fitting = [part for part in PARTS if own in _OF_KIND.get(part, (own,))]
     fitting = [part for part in fitting if PARTS[part].get("features", own) in kinds]
+    recipe = recipe_for("default", net)
+    default = vars(recipe) | {"epochs": recipe.n_epochs(net, _N_TRAINED)}
+    fitting = [part for part in fitting if not PARTS[part] or not PARTS[part].items() <= default.items()]
     return [part for part in fitting if part == "default" or not wanted or part in wanted]
 
 
