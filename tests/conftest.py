@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import signal
 from itertools import count
 from pathlib import Path
 
@@ -10,6 +11,11 @@ import pytest
 import soundfile as sf
 
 LABELS = ("Bell", "None", "Rain drops")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """SIGINT interrupts tests and what they start, also where a shell runs them in its background, ignoring it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

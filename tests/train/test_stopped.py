@@ -14,15 +14,7 @@ WAIT_S = 120  # for what takes a few seconds; longer means that it hangs
 
 
 @pytest.fixture
-def listening():
-    """SIGINT reaches processes that are started, also where tests run in the background, which ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.fixture
-def training(work, listening):
+def training(work):
     """A function that starts a training run of one fold into a folder."""
 
     def start(folder, *more):
