@@ -1,11 +1,13 @@
 """One predictions folder, read and written fold by fold.
 
 A fold's files are written first and its marker last, under a lock: several trainers may write different folds
-of one folder at the same time.
+of one folder at the same time, each of them under the settings that the folder was begun with.
 """
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +15,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
+from ensemble import locks
 from ensemble.checks import checked_probabilities
-from ensemble.description import Description
+from ensemble.description import CONFIG, Description
+from ensemble.errors import PredictionsError
 from ensemble.files import read_array, read_json, write_array, write_csv, write_json
 from ensemble.metrics import accuracy, map3
 from ensemble.submission import submission
@@ -109,6 +112,24 @@ class PredictionsFolder:
         """
         return self._oof(self.finished)
 
+    @contextmanager
+    def holding(self, fold: int, wait_s: float = 0) -> Iterator[None]:
+        """Hold a fold while it is trained.
+
+        Args:
+            wait_s: how long to wait for a process that holds it.
+        Raises:
+            PredictionsError: another process holds the fold, or gave the folder other settings meanwhile.
+        """
+        with locks.holding(self.path, fold, wait_s):
+            with locks.writing(self.path):
+                if read_json(self.path / CONFIG) != self.config:
+                    raise PredictionsError(
+                        f"{self.path}: config.json must stay as this run found it, got another from a run that began "
+                        "at the same time; give the command again, with a --name of its own"
+                    )
+            yield
+
     def write_fold(
         self, fold: int, train_predictions: np.ndarray, test_predictions: np.ndarray, result: dict[str, Any]
     ) -> dict[str, Any]:
@@ -128,7 +149,7 @@ class PredictionsFolder:
         train = self._checked(self.path / names[0], train_predictions, self.clips_train)
         test = self._checked(self.path / names[1], test_predictions, self.clips_test)
         marker = {"fold": fold, **self._scores(self.folds == fold, train), **result}
-        with writing(self.path):
+        with locks.writing(self.path):
             (self.path / f"finished_{fold}.json").unlink(missing_ok=True)
             write_array(self.path / names[0], train)
             write_array(self.path / names[1], test)
@@ -150,8 +171,3 @@ class PredictionsFolder:
 
     def _checked(self, path: Path, array: np.ndarray, clips: pd.DataFrame) -> np.ndarray:
         return checked_probabilities(path, array, clips["fname"].tolist(), len(self.labels))
-
-
-def writing(path: Path) -> FileLock:
-    """The lock under which a folder is written; it is held for moments, and waited for."""
-    return FileLock(path / ".lock")

@@ -6,6 +6,7 @@
     predictions_{i}.csv         fold i's own submission
     oof_predictions.npy         float64 [n_train, n_labels], each clip by the model of its fold, or NaN
     finished_{i}.json           the marker of a finished fold: fold, n_clips, accuracy, map3, ...; comes last
+    checkpoint_{i}.npz          the trainer's, where a fold that is not finished goes on
 
 Rows stand in the order of the dataset's CSV files, columns in that of labels.json. Every file is written
 under another name and renamed, so a run that is killed leaves whole files only, and a fold is there when its
@@ -24,9 +25,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ensemble.description import CONFIG, binding_differences, describe, read_description, write_description
+from ensemble.description import (
+    CONFIG,
+    Description,
+    binding_differences,
+    describe,
+    read_description,
+    write_description,
+)
 from ensemble.errors import PredictionsError
-from ensemble.folder import PredictionsFolder, writing
+from ensemble.folder import PredictionsFolder
+from ensemble.locks import held, writing
 
 __all__ = ["PredictionsError", "PredictionsFolder", "create_predictions", "move_aside", "open_predictions"]
 
@@ -62,11 +71,12 @@ def create_predictions(
     with writing(path):
         if not (path / CONFIG).exists():
             _refuse_foreign(path, "keep the new one elsewhere (--name), or let --force move this one aside")
-        if not any(path.glob("finished_*.json")):  # nothing in it that other settings could spoil
+        there = _bound(path)
+        differing = binding_differences(there, wanted) if there else []
+        if there is None or (differing and not _begun(path)):
             write_description(path, wanted)
             return PredictionsFolder(path, wanted)
-        there = read_description(path)
-    if differing := binding_differences(there, wanted):
+    if differing:
         raise PredictionsError(
             f"{path}: {' and '.join(map(str, differing))}; go on as the folder was begun, "
             "keep the new one elsewhere (--name), or let --force move this one aside"
@@ -99,10 +109,35 @@ def open_predictions(path: Path | str) -> PredictionsFolder:
 
 
 def move_aside(path: Path | str) -> Path:
-    """Rename a folder to the first of PATH.old-1, PATH.old-2, ... that is free, and give the new path."""
+    """Rename a folder to the first of PATH.old-1, PATH.old-2, ... that is free, and give the new path.
+
+    Raises:
+        PredictionsError: a process trains a fold into it.
+    """
     path = Path(path)
+    if at_work := held(path):
+        raise PredictionsError(
+            f"{path}: folder must be nobody's to be moved aside, got fold {at_work[0]} in training by another process; "
+            "wait for it to end, or keep the new one elsewhere (--name)"
+        )
     new = next(p for i in count(1) if not (p := path.with_name(f"{path.name}.old-{i}")).exists())
     return path.rename(new)
+
+
+def _bound(path: Path) -> Description | None:
+    """What the folder is about; None where it does not say so, and holds nothing that needs it."""
+    try:
+        return read_description(path)
+    except PredictionsError:
+        if _begun(path):
+            raise
+        return None
+
+
+def _begun(path: Path) -> bool:
+    """Whether there is something that other settings would spoil: a fold that is finished, stopped or at work."""
+    work = (*path.glob("finished_*.json"), *path.glob("checkpoint_*.npz"))
+    return bool(work or held(path))
 
 
 def _refuse_foreign(path: Path, advice: str) -> None:

@@ -109,7 +109,7 @@ class StopAtNan(keras.callbacks.Callback):
         rule = f"stay below {_EXPLODED:g}" if math.isfinite(loss) else "stay finite"
         raise SettingsError(
             f"fold {self._fold}: {name} must {rule}, got {loss:g}; "
-            f"try a lower --learning-rate than {self._learning_rate}"
+            f"try a lower --learning-rate than {self._learning_rate}, with --force"
         )
 
 

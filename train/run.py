@@ -1,12 +1,9 @@
 """All folds of a run: opens or continues the predictions folder, trains what is missing, keeps what is finished."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import keras
 import numpy as np
-from filelock import FileLock, Timeout
 
 from cache import Store
 from ensemble import PredictionsFolder, create_predictions, move_aside
@@ -26,7 +23,12 @@ _NAMED = 5  # clips that a line names at most
 
 
 def run(
-    settings: Settings, dataset: Dataset, folds: np.ndarray, chosen: list[int], progress: RunProgress
+    settings: Settings,
+    dataset: Dataset,
+    folds: np.ndarray,
+    chosen: list[int],
+    progress: RunProgress,
+    wait_s: float = 0,
 ) -> PredictionsFolder:
     """Train the chosen folds that are not finished yet.
 
@@ -34,11 +36,13 @@ def run(
         settings: checked.
         folds: int64 [n_train], the fold of each training clip, -1 for none.
         chosen: the folds to train, unless they are finished.
+        wait_s: how long to wait for another process to let go of a fold.
     Returns:
         The predictions folder.
     Raises:
         SettingsError: the loss did not stay finite.
-        PredictionsError: the folder is there for other settings, clips or labels.
+        PredictionsError: the folder is there for other settings, clips or labels, or another process trains the
+            fold.
     """
     if settings.force and settings.predictions_path.exists():
         progress.say(f"{settings.predictions_path}: moved to {move_aside(settings.predictions_path)}")
@@ -54,22 +58,30 @@ def run(
         progress.say(f"{folder.path}: already finished and kept: {_listed('fold', finished)}")
     todo = [fold for fold in chosen if fold not in done]
     if settings.scheduler is None:
-        _train_here(settings, dataset, folder, todo, progress)
+        _train_here(settings, dataset, folder, todo, progress, wait_s)
     else:
         _train_there(settings, folder, todo, progress)
     return folder
 
 
 def _train_here(
-    settings: Settings, dataset: Dataset, folder: PredictionsFolder, todo: list[int], progress: RunProgress
+    settings: Settings,
+    dataset: Dataset,
+    folder: PredictionsFolder,
+    todo: list[int],
+    progress: RunProgress,
+    wait_s: float,
 ) -> None:
     workshop = Workshop()
     for number, fold in enumerate(todo):
         n_clips = int(np.sum((folder.folds >= 0) & (folder.folds != fold)))
         n_epochs = settings.recipe.n_epochs(settings.model, n_clips)
         progress.begin_fold(fold, len(todo) - number, n_epochs, n_clips)
-        with _alone(folder, fold):
-            progress.end_fold(fit_fold(fold, dataset, settings, folder, progress, workshop))
+        with folder.holding(fold, wait_s):
+            if fold in folder.finished:
+                progress.say(f"{folder.path}: finished meanwhile by another process and kept: fold {fold}")
+            else:
+                progress.end_fold(fit_fold(fold, dataset, settings, folder, progress, workshop))
 
 
 def _train_there(settings: Settings, folder: PredictionsFolder, todo: list[int], progress: RunProgress) -> None:
@@ -83,23 +95,6 @@ def _train_there(settings: Settings, folder: PredictionsFolder, todo: list[int],
                     f"{result['fold']} elsewhere; give --work a folder that all machines share"
                 )
             progress.end_fold(result)
-
-
-@contextmanager
-def _alone(folder: PredictionsFolder, fold: int) -> Iterator[None]:
-    """Hold a fold while it is trained; several processes may train different folds into one folder."""
-    lock = FileLock(folder.path / f".fold_{fold}.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise SettingsError(
-            f"{folder.path}: fold {fold} must be trained by one process, got a second one; "
-            "wait for the other to end, or choose other folds with --fold"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _with_order(settings: Settings, dataset: Dataset) -> Settings:

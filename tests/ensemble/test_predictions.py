@@ -54,6 +54,42 @@ def test_changed_setting_is_refused_by_name(tmp_path, make_predictions, argument
     assert _bytes(tmp_path / "p") == before
 
 
+@pytest.mark.parametrize("name", ["checkpoint_0.npz", "finished_0.json"])
+def test_what_is_begun_is_not_lost_to_other_settings(tmp_path, make_predictions, arguments, name):
+    make_predictions(tmp_path / "p", finish=[])
+    (tmp_path / "p" / name).touch()
+    before = _bytes(tmp_path / "p")
+    with pytest.raises(PredictionsError, match="learning_rate must be 0.001, got 0.1"):
+        create_predictions(tmp_path / "p", **arguments(config={"settings": {"learning_rate": 0.1}}))
+    assert _bytes(tmp_path / "p") == before
+
+
+def test_a_fold_at_work_is_not_lost_to_other_settings(tmp_path, make_predictions, arguments):
+    folder = make_predictions(tmp_path / "p", finish=[])
+    other = arguments(config={"settings": {"learning_rate": 0.1}})
+    with folder.holding(0), pytest.raises(PredictionsError, match="learning_rate must be 0.001, got 0.1"):
+        create_predictions(tmp_path / "p", **other)
+    assert create_predictions(tmp_path / "p", **other).config["settings"] == {"learning_rate": 0.1}
+
+
+def test_the_later_of_two_that_begin_at_the_same_time_is_refused(tmp_path, make_predictions, arguments):
+    folder = make_predictions(tmp_path / "p", finish=[])
+    create_predictions(tmp_path / "p", **arguments(config={"settings": {"learning_rate": 0.1}}))
+    message = r"config.json must stay as this run found it, got another from a run that began at the same time"
+    with pytest.raises(PredictionsError, match=message), folder.holding(0):
+        pass
+
+
+def test_a_damaged_description_is_replaced_where_nothing_needs_it(tmp_path, make_predictions, arguments):
+    make_predictions(tmp_path / "p", finish=[])
+    (tmp_path / "p" / "labels.json").write_text("[")
+    assert create_predictions(tmp_path / "p", **arguments()).finished == []
+    (tmp_path / "p" / "labels.json").write_text("[")
+    (tmp_path / "p" / "checkpoint_0.npz").touch()
+    with pytest.raises(PredictionsError, match="labels.json"):
+        create_predictions(tmp_path / "p", **arguments())
+
+
 def test_changed_clips_are_refused_by_row(tmp_path, make_predictions, arguments):
     make_predictions(tmp_path / "p")
     clips = pd.DataFrame({"fname": ["t0.wav", "new.wav"]})

@@ -1,4 +1,5 @@
 import shutil
+from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -7,11 +8,11 @@ import pytest
 from filelock import FileLock
 
 from cache import open_cache
-from ensemble import PredictionsError
+from ensemble import PredictionsError, PredictionsFolder
 from train.dataset import open_dataset
 from train.folds import assign_folds, chosen_folds
 from train.run import run
-from train.settings import SettingsError, settings_for
+from train.settings import settings_for
 
 
 @pytest.fixture
@@ -150,15 +151,49 @@ def test_a_column_gives_the_folds(train, untrained, dataset):
 def test_a_fold_that_another_process_trains_is_refused(train, untrained):
     folder = train(fold=(1,))
     message = r"fold 0 must be trained by one process, got a second one; wait for the other to end, or choose"
-    with FileLock(folder.path / ".fold_0.lock"), pytest.raises(SettingsError, match=message):
+    with FileLock(folder.path / ".fold_0.lock"), pytest.raises(PredictionsError, match=message):
         train()
     assert train().finished == [0, 1]
 
 
-def test_settings_may_change_as_long_as_no_fold_is_finished(train, untrained):
+def test_a_fold_that_another_process_finished_meanwhile_is_kept(train, untrained, progress, monkeypatch):
+    folder = train(fold=(1,))
+    held = PredictionsFolder.holding
+
+    @contextmanager
+    def after_another_run(folder, fold, wait_s):
+        if fold == 0:
+            monkeypatch.setattr(PredictionsFolder, "holding", held)
+            train(fold=(0,))
+        with held(folder, fold, wait_s):
+            yield
+
+    monkeypatch.setattr(PredictionsFolder, "holding", after_another_run)
+    assert train().finished == [0, 1]
+    assert untrained == [1, 0]
+    assert f"{folder.path}: finished meanwhile by another process and kept: fold 0" in progress.lines
+
+
+def test_settings_may_change_as_long_as_nothing_is_trained(train, untrained):
     folder = train(fold=(1,))
     (folder.path / "finished_1.json").unlink()
     assert train(learning_rate=0.5).config["settings"]["learning_rate"] == 0.5
+
+
+def test_a_fold_that_was_stopped_is_not_lost_to_other_settings(train, untrained):
+    folder = train(fold=(1,))
+    (folder.path / "finished_1.json").rename(folder.path / "checkpoint_1.npz")
+    with pytest.raises(PredictionsError, match=r"learning_rate must be 0.001, got 0.5; go on as the folder was begun"):
+        train(learning_rate=0.5)
+    assert train().finished == [0, 1]
+
+
+def test_force_leaves_a_folder_that_is_trained_into(train, untrained):
+    folder = train(fold=(1,))
+    message = r"nobody's to be moved aside, got fold 0 in training by another process; wait for it to end, or keep"
+    with FileLock(folder.path / ".fold_0.lock"), pytest.raises(PredictionsError, match=message):
+        train(force=True)
+    assert folder.finished == [1]
 
 
 def test_a_store_larger_than_memory_is_taken_in_blocks_from_then_on(train, untrained, progress, monkeypatch):
