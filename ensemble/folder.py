@@ -125,8 +125,8 @@ class PredictionsFolder:
             with locks.writing(self.path):
                 if read_json(self.path / CONFIG) != self.config:
                     raise PredictionsError(
-                        f"{self.path}: config.json must stay as this run found it, got another from a run that began "
-                        "at the same time; give the command again, with a --name of its own"
+                        f"{self.path}: config.json must stay as this run found it, got another from a run that "
+                        "began at the same time; give the command again, with a --name of its own"
                     )
             yield
 

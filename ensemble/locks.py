@@ -1,4 +1,4 @@
-"""Who may write a predictions folder: anyone, for moments and in turn, and a fold's trainer as long as it trains."""
+"""Who may write a predictions folder: anyone, for moments and in turn, and a fold's trainer while it trains."""
 
 import re
 from collections.abc import Iterator

@@ -117,8 +117,8 @@ def move_aside(path: Path | str) -> Path:
     path = Path(path)
     if at_work := held(path):
         raise PredictionsError(
-            f"{path}: folder must be nobody's to be moved aside, got fold {at_work[0]} in training by another process; "
-            "wait for it to end, or keep the new one elsewhere (--name)"
+            f"{path}: folder must be nobody's to be moved aside, got fold {at_work[0]} in training by another "
+            "process; wait for it to end, or keep the new one elsewhere (--name)"
         )
     new = next(p for i in count(1) if not (p := path.with_name(f"{path.name}.old-{i}")).exists())
     return path.rename(new)

@@ -44,7 +44,7 @@ def main() -> int:
     except MemoryError:
         print("train: not enough memory for a batch; lower --batch-size or --seconds", file=sys.stderr)
     except KeyboardInterrupt:
-        again = "the same command" + (" without --force" if settings.force and progress.fold is not None else "")
+        again = "the same command" + (" without --force" if settings.force and progress.begun else "")
         print(f"train: stopped; {again} goes on {progress.place}", file=sys.stderr)
         return _STOPPED
     return 2

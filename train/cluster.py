@@ -1,17 +1,19 @@
 """Folds on a Dask cluster: each worker trains a fold at a time into the predictions folder that all of them see.
 
 A fold whose worker dies goes to another, which goes on after the last epoch that was finished: the folder holds its
-checkpoint. What a worker trains is what this machine would, up to rounding: the device is the worker's own.
+checkpoint. A worker whose fold nobody waits for any more, as the run was stopped, ends with the batch that it is at.
+What a worker trains is what this machine would, up to rounding: the device is the worker's own.
 """
 
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from io import StringIO
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from distributed import Client, KilledWorker, as_completed
+from distributed import Client, Future, KilledWorker, Worker, as_completed, get_worker
 from distributed.comm import get_address_host_port
 
 from cache import open_cache
@@ -19,12 +21,16 @@ from cache.places import on_disk
 from train.dataset import open_dataset
 from train.folds import assign_folds
 from train.progress import RunProgress
+from train.quiet import quiet_distributed
 from train.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from cache.places import Place
 
 _CONNECT_S = 10
+_LOOK_S = 2  # between looks at how many workers there are, while no fold ends
+_NO_WORKERS_S = 60  # long enough for a worker to be started again
+_LET_GO_S = 60  # that a worker which nobody waits for any more may need to let go of its fold
 _ONE_AT_A_TIME = Lock()  # in a worker: threads of it would share Keras's state
 
 
@@ -35,6 +41,7 @@ def connected(address: str) -> Iterator[Client]:
     Raises:
         SettingsError: it cannot be reached, or has no worker.
     """
+    quiet_distributed()
     try:
         get_address_host_port(address)  # first: a client that fails on the address itself stays half open
         client = Client(address, timeout=_CONNECT_S, set_as_default=False)
@@ -50,15 +57,16 @@ def connected(address: str) -> Iterator[Client]:
             raise SettingsError(f"{address}: cluster must have a worker, got none; start one with `dask worker`")
         yield client
     finally:
-        client.close(timeout=2)
+        with suppress(OSError, TimeoutError):  # the scheduler may be gone
+            client.close(timeout=_LOOK_S)
 
 
 def train_on_cluster(client: Client, settings: Settings, folds: list[int]) -> Iterator[dict]:
     """Train folds on a cluster's workers; yields what each fold's marker says, as they end.
 
     Raises:
-        SettingsError: a worker does not see the cache or the folder, a fold killed every worker that took it, or
-            whatever stops a fold.
+        SettingsError: a worker does not see the cache or the folder, or lacks earmark; a fold killed every worker
+            that took it; no scheduler, or no worker, any more; or whatever stops a fold.
     """
     there = replace(
         settings,
@@ -69,16 +77,49 @@ def train_on_cluster(client: Client, settings: Settings, folds: list[int]) -> It
     )
     futures = {client.submit(_train_fold, there, fold, pure=False): fold for fold in folds}
     try:
-        for future in as_completed(futures, client.loop):
-            try:
-                yield future.result()
-            except KilledWorker as error:
-                raise SettingsError(
-                    f"fold {futures[future]}: workers must live through it, got "
-                    f"{error.allowed_failures + 1} that died; see to their memory, then give the same command again"
-                ) from error
+        for future in _ended(client, list(futures)):
+            yield _result(future, futures[future])
     finally:
-        client.cancel(list(futures))
+        for future in futures:
+            future.release()  # which cancels it, without waiting for an answer
+
+
+def _ended(client: Client, futures: list[Future]) -> Iterator[Future]:
+    """Futures as they end, in whatever way."""
+    waiting, worker_seen = set(futures), time.monotonic()
+    while waiting:
+        try:
+            for future in as_completed(list(waiting), client.loop, timeout=_LOOK_S):
+                waiting.remove(future)
+                yield future
+        except TimeoutError:
+            if client.scheduler_info(n_workers=0).get("total_threads"):
+                worker_seen = time.monotonic()
+            elif time.monotonic() - worker_seen >= _NO_WORKERS_S:
+                raise SettingsError(
+                    f"cluster must keep a worker, got none for {_NO_WORKERS_S} s; start some with `dask worker`, "
+                    "then give the same command again"
+                ) from None
+
+
+def _result(future: Future, fold: int) -> dict:
+    """What a fold's marker says, or the error that kept the fold from its end."""
+    if future.status not in ("finished", "error"):
+        raise SettingsError(
+            f"fold {fold}: scheduler must stay reachable, got its connection lost; finished folds and epochs are "
+            "kept, so give the same command again when it is back"
+        )
+    try:
+        return future.result()
+    except KilledWorker as error:
+        raise SettingsError(
+            f"fold {fold}: workers must live through it, got {error.allowed_failures + 1} that died; see to their "
+            "memory, then give the same command again"
+        ) from error
+    except ImportError as error:
+        raise SettingsError(
+            f"fold {fold}: a worker must have earmark installed as here, got: {error}; install it there"
+        ) from error
 
 
 def _absolute(place: "Place") -> "Place":
@@ -89,7 +130,32 @@ def _train_fold(settings: Settings, fold: int) -> dict:
     """On a worker: train one fold, as `python -m train --fold` does."""
     from train.run import run  # imported here, as it imports this module
 
-    with _ONE_AT_A_TIME, RunProgress(StringIO()) as progress:
+    worker = get_worker()
+    progress = _Wanted(worker, worker.get_current_task(), fold)
+    with _ONE_AT_A_TIME, progress:
         dataset = open_dataset(open_cache(settings.cache_path), settings)
-        folder = run(settings, dataset, assign_folds(dataset, settings), [fold], progress)
+        folder = run(settings, dataset, assign_folds(dataset, settings), [fold], progress, wait_s=_LET_GO_S)
         return folder.result(fold)
+
+
+class _Wanted(RunProgress):
+    """Shows nothing, and ends a fold that nobody waits for: Dask stops only tasks that have not begun."""
+
+    def __init__(self, worker: Worker, task: str, fold: int):
+        super().__init__(StringIO())
+        self._worker, self._key, self._of = worker, task, fold
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Look."""
+        self._look()
+        super().begin_epoch(epoch)
+
+    def batch(self, n_clips: int, loss: float) -> None:
+        """Look."""
+        self._look()
+        super().batch(n_clips, loss)
+
+    def _look(self) -> None:
+        task = self._worker.state.tasks.get(self._key)
+        if task is None or task.state == "cancelled":
+            raise SettingsError(f"fold {self._of}: its run must be there, got one that was stopped")

@@ -15,12 +15,13 @@ from rich.progress import BarColumn, Progress, TextColumn
 class RunProgress:
     """Follows a run through folds, epochs and batches; a context manager.
 
-    fold: the fold at work, None before the first.
+    fold: the fold at work, None before the first. begun: whether its predictions folder is open.
     """
 
     def __init__(self, stream: TextIO):
         """stream: where to write; a bar where it is a terminal."""
         self.fold: int | None = None
+        self.begun = False
         self._stream, self._console = stream, Console(file=stream)
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -49,7 +50,7 @@ class RunProgress:
     def place(self) -> str:
         """Where the same command would go on, in words."""
         if self.fold is None:
-            return "at the beginning"
+            return "with what is not finished" if self.begun else "at the beginning"
         return f"with fold {self.fold}" + (f", epoch {self._epoch + 1}" if self._epoch else "")
 
     def say(self, line: str) -> None:
@@ -58,6 +59,10 @@ class RunProgress:
             self._console.print(f"train: {line}", markup=False, highlight=False, soft_wrap=True)
         else:
             print(f"train: {line}", file=self._stream, flush=True)
+
+    def begin_run(self) -> None:
+        """The predictions folder is open; folds are trained into it, here or elsewhere."""
+        self.begun = True
 
     def begin_fold(self, fold: int, n_folds_left: int, n_epochs: int, n_clips: int) -> None:
         """A fold begins; n_folds_left counts it too. n_epochs: at most. n_clips: that it trains on."""

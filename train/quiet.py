@@ -1,4 +1,4 @@
-"""A quick and quiet start of Keras.
+"""A quick and quiet start of Keras, and quiet libraries.
 
 TensorFlow writes a dozen lines to standard error while it is imported and while it looks for GPUs, before its
 logging is set up, so that no variable stops them (2.19 to 2.21; tensorflow issue 100442). They are held back here,
@@ -9,6 +9,7 @@ finds nothing.
 """
 
 import gc
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -41,3 +42,10 @@ def not_collecting() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def quiet_distributed() -> None:
+    """Keep the lines of Dask's libraries from the terminal: what matters of them is said in one line of ours."""
+    for name in ("distributed", "tornado", "asyncio", *logging.root.manager.loggerDict):
+        if name.split(".")[0] in {"distributed", "tornado", "asyncio"}:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)

@@ -50,6 +50,7 @@ def run(
     if settings.order == "blocks":
         progress.say(f"{dataset.windows.store.name}: clips are taken in blocks of chunks, read one after another")
     folder = _open_folder(settings, dataset, folds)
+    progress.begin_run()
     for line in _remarks(dataset, folds, chosen):
         progress.say(line)
 

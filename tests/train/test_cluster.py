@@ -1,4 +1,5 @@
 import logging
+import threading
 import warnings
 from types import SimpleNamespace
 
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 
 from cache import open_cache
-from train.cluster import connected, train_on_cluster
+from train.cluster import _train_fold, connected, train_on_cluster
 from train.dataset import open_dataset
 from train.folds import assign_folds
 from train.run import run
@@ -98,16 +99,70 @@ def test_a_cluster_without_workers_is_refused():
         pass
 
 
-def test_a_fold_that_kills_its_workers_is_named(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("status", "error", "message"),
+    [
+        (
+            "error",
+            distributed.KilledWorker("fold", None, 3),
+            "workers must live through it, got 4 that died; see to",
+        ),
+        (
+            "error",
+            ModuleNotFoundError("No module named 'train'"),
+            "a worker must have earmark installed as here, got",
+        ),
+        (
+            "cancelled",
+            None,
+            "scheduler must stay reachable, got its connection lost; finished folds and epochs are",
+        ),
+    ],
+)
+def test_a_fold_that_the_cluster_lost_is_named(monkeypatch, tmp_path, status, error, message):
     def result():
-        raise distributed.KilledWorker("fold", None, 3)
+        raise error
 
-    client = SimpleNamespace(submit=lambda *_, **__: future, cancel=lambda futures: None, loop=None)
-    future = type("Future", (), {"result": staticmethod(result)})()
-    monkeypatch.setattr("train.cluster.as_completed", lambda futures, loop: list(futures))
-    message = r"fold 2: workers must live through it, got 4 that died; see to their memory"
-    with pytest.raises(SettingsError, match=message):
+    future = type("Future", (), {"result": staticmethod(result), "release": lambda self: None, "status": status})()
+    client = SimpleNamespace(submit=lambda *_, **__: future, loop=None)
+    monkeypatch.setattr("train.cluster.as_completed", lambda futures, loop, timeout: list(futures))
+    with pytest.raises(SettingsError, match=f"fold 2: {message}"):
         list(train_on_cluster(client, settings_for("conv1d", work=tmp_path), [2]))
+
+
+def test_a_cluster_that_has_lost_its_workers_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr("train.cluster._LOOK_S", 0.05)
+    monkeypatch.setattr("train.cluster._NO_WORKERS_S", 0.1)
+    options = {"n_workers": 0, "processes": False, "protocol": "tcp", "dashboard_address": None}
+    message = r"cluster must keep a worker, got none for 0.1 s; start some with `dask worker`, then give the same"
+    with (
+        distributed.LocalCluster(**options) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+        pytest.raises(SettingsError, match=message),
+    ):
+        list(train_on_cluster(client, settings_for("conv1d", work=tmp_path), [0]))
+
+
+def test_a_worker_ends_a_fold_that_nobody_waits_for(work, tmp_path, address, monkeypatch):
+    begun, ended = threading.Event(), threading.Event()
+
+    def fit_fold(fold, dataset, settings, folder, progress, workshop):
+        begun.set()
+        try:
+            while not ended.wait(0.01):
+                progress.batch(1, 1.0)
+        except SettingsError as error:
+            assert str(error) == "fold 1: its run must be there, got one that was stopped"
+            ended.set()
+            raise
+
+    monkeypatch.setattr("train.run.fit_fold", fit_fold)
+    settings = settings_for("conv1d", quick=True, work=tmp_path, cache=str(work / "cache"))
+    with connected(address) as client:
+        future = client.submit(_train_fold, settings, 1, pure=False)
+        assert begun.wait(60)
+        future.release()
+        assert ended.wait(60)
 
 
 def test_a_scheduler_needs_distributed(monkeypatch):

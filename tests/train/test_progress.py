@@ -59,6 +59,8 @@ def test_an_epoch_without_validation_has_a_short_line(clock):
 def test_where_the_same_command_goes_on_is_known(clock):
     progress = RunProgress(io.StringIO())
     assert progress.place == "at the beginning"
+    progress.begin_run()
+    assert progress.place == "with what is not finished"
     progress.begin_fold(3, 1, 10, 128)
     assert progress.place == "with fold 3"
     progress.begin_epoch(4)

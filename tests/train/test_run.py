@@ -183,7 +183,9 @@ def test_settings_may_change_as_long_as_nothing_is_trained(train, untrained):
 def test_a_fold_that_was_stopped_is_not_lost_to_other_settings(train, untrained):
     folder = train(fold=(1,))
     (folder.path / "finished_1.json").rename(folder.path / "checkpoint_1.npz")
-    with pytest.raises(PredictionsError, match=r"learning_rate must be 0.001, got 0.5; go on as the folder was begun"):
+    with pytest.raises(
+        PredictionsError, match=r"learning_rate must be 0.001, got 0.5; go on as the folder was begun"
+    ):
         train(learning_rate=0.5)
     assert train().finished == [0, 1]
 
