@@ -10,15 +10,16 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 
 import tyro
 
-from cache import CacheError, open_cache
+from cache import open_cache
 from ensemble import PredictionsError
 from train.dataset import open_dataset, with_features
+from train.failures import in_one_line
 from train.folds import assign_folds, chosen_folds
 from train.progress import RunProgress
 from train.quiet import holding_back_stderr, not_collecting
 from train.recipe import RECIPES, Recipe, recipe_for
 from train.runs import ListSettings, find_runs, runs_table
-from train.settings import Settings, SettingsError, check, defaults
+from train.settings import Settings, check, defaults
 from train.table import result_table
 
 _STOPPED = 130  # by Ctrl-C
@@ -36,13 +37,10 @@ def main() -> int:
     try:
         print(_train(settings, progress))
         return 0
-    except (SettingsError, CacheError, PredictionsError) as error:
-        print(f"train: {error}", file=sys.stderr)
-    except OSError as error:
-        where = error.filename or settings.predictions_path
-        print(f"train: {where}: {error.strerror or error}; finished folds and epochs are kept", file=sys.stderr)
-    except MemoryError:
-        print("train: not enough memory for a batch; lower --batch-size or --seconds", file=sys.stderr)
+    except Exception as error:
+        if (line := in_one_line(error, settings.predictions_path)) is None:
+            raise
+        print(f"train: {line}", file=sys.stderr)
     except KeyboardInterrupt:
         again = "the same command" + (" without --force" if settings.force and progress.begun else "")
         print(f"train: stopped; {again} goes on {progress.place}", file=sys.stderr)

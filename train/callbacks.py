@@ -133,9 +133,10 @@ class Progress(keras.callbacks.Callback):
     epoch's own, validation included.
     """
 
-    def __init__(self, standing: Standing, history: Path, checkpoint: Checkpoint):
+    def __init__(self, net: keras.Model, standing: Standing, history: Path, checkpoint: Checkpoint):
+        """net: which is, or is part of, the model that is trained."""
         super().__init__()
-        self._standing, self._history, self._checkpoint = standing, history, checkpoint
+        self._net, self._standing, self._history, self._checkpoint = net, standing, history, checkpoint
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Start the clock."""
@@ -149,7 +150,7 @@ class Progress(keras.callbacks.Callback):
         self._standing.epochs = epoch + 1
         self._standing.seconds += seconds
         write_history(self._history, self._standing.rows)
-        self._checkpoint.save(self.model, self._standing)
+        self._checkpoint.save(self._net, self.model.optimizer, self._standing)
 
 
 class Report(keras.callbacks.Callback):

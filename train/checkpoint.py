@@ -1,6 +1,6 @@
 """Where a fold stands after an epoch, on disk, so that a run that was killed goes on from there.
 
-One .npz file, written under another name and renamed: every variable of the model and of its optimiser (moments,
+One .npz file, written under another name and renamed: every variable of the net and of its optimiser (moments,
 running means, number of steps, so the schedule's position too), and as JSON what the callbacks know. Random numbers
 need no place in it: they are pure functions of (seed, epoch, clip) and (seed, fold, epoch).
 """
@@ -40,20 +40,20 @@ class Checkpoint:
         """identity: what the fold is trained with, JSON values; a file of another is not gone on from."""
         self._path, self._identity = path, json.dumps(identity, sort_keys=True)
 
-    def save(self, model: keras.Model, standing: Standing) -> None:
-        """Write where the fold stands."""
-        arrays = {f"v{i}": value for i, value in enumerate(values_of(_variables(model)))}
+    def save(self, net: keras.Model, optimizer: keras.Optimizer, standing: Standing) -> None:
+        """Write where the fold stands; the optimiser is that of the model that the net is, or is part of."""
+        arrays = {f"v{i}": value for i, value in enumerate(values_of([*net.variables, *optimizer.variables]))}
         with replacing(self._path) as partial:
             np.savez(partial, identity=self._identity, standing=json.dumps(asdict(standing)), **arrays)
 
-    def restore(self, model: keras.Model) -> Standing:
-        """Bring a compiled model to where the file says; a new `Standing` where there is none that fits."""
+    def restore(self, net: keras.Model, optimizer: keras.Optimizer) -> Standing:
+        """Bring a net and its optimiser to where the file says; a new `Standing` where there is none that fits."""
         try:
             with np.load(self._path, allow_pickle=False) as file:
                 arrays = dict(file)
         except (FileNotFoundError, BadZipFile, ValueError, EOFError):
             return Standing()
-        variables = _variables(model)
+        variables = [*net.variables, *optimizer.variables]
         values = [arrays.get(f"v{i}") for i in range(len(variables))]
         shapes = [None if value is None else value.shape for value in values]
         if str(arrays.get("identity")) != self._identity or shapes != [tuple(v.shape) for v in variables]:
@@ -64,7 +64,3 @@ class Checkpoint:
     def remove(self) -> None:
         """The fold is finished."""
         self._path.unlink(missing_ok=True)
-
-
-def _variables(model: keras.Model) -> list[keras.Variable]:
-    return [*model.variables, *model.optimizer.variables]

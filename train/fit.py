@@ -76,7 +76,7 @@ class _Fold:
         moments = self._moments()
         batches = self._batches(moments)
         net, model, batches = self._models(moments, batches)
-        standing = self.checkpoint.restore(model)
+        standing = self.checkpoint.restore(net, model.optimizer)
         if standing.epochs:
             self.progress.say(f"fold {self.fold}: goes on after epoch {standing.epochs} of {self.n_epochs}")
         if standing.epochs < self.n_epochs and not standing.out_of_patience(self.recipe.patience):
@@ -169,7 +169,7 @@ class _Fold:
             callbacks.Patience(standing, recipe.patience),
             callbacks.Report(self.progress, len(self.train), recipe.batch_size),
             *callbacks.tensorboard(folder / "logs" / f"fold_{self.fold}", goes_on=standing.epochs > 0),
-            callbacks.Progress(standing, folder / f"history_{self.fold}.csv", self.checkpoint),
+            callbacks.Progress(net, standing, folder / f"history_{self.fold}.csv", self.checkpoint),
         ]
 
     def _judged(self) -> np.ndarray:

@@ -2,6 +2,10 @@
 
 Batches then hold the plan of each window, some hundred bytes, in place of its samples or frames. The layer is part
 of the model that is trained, not of the net that is saved; its numbers equal those of `windows` to rounding.
+
+Features lie there as float32, which every backend gathers on every device: TensorFlow has no gather of int16 on a
+GPU, so two samples share an element. They are a variable of the layer: an array that is none would become part of
+the program that JAX compiles.
 """
 
 from dataclasses import dataclass
@@ -11,10 +15,13 @@ import numpy as np
 from keras import layers, ops
 
 from train.batches import TrainingBatches
+from train.settings import SettingsError
 from train.views import Views
 from train.windows import Windows
 
-LARGEST = 8 << 30  # bytes of a store that `--resident auto` puts into an accelerator's memory
+LARGEST = 4 << 30  # bytes of a store that `--resident auto` puts into an accelerator's memory
+_MOST_ROWS = 2**31 - 1  # that int32 can count
+_SAMPLES = 2  # int16, that share an element
 _TINY = 1e-6
 Plan = dict[str, np.ndarray]
 
@@ -30,28 +37,39 @@ def is_resident(wish: str, n_bytes: int, device: str) -> bool:
 class ResidentStore:
     """The features of some clips, end to end.
 
-    features: int16 or float32 [n] or [n, width], a tensor. begins: int64 [clips], where each clip lies, of all
-    clips; those that were not asked for have length 0. lengths: int64 [clips].
+    features: float32 [n], two samples in each, or [n, width]. begins: int64 [clips], where each clip lies, of all
+    clips, in samples or frames; those that were not asked for have length 0. lengths: int64 [clips].
     """
 
-    features: object
+    features: np.ndarray
     begins: np.ndarray
     lengths: np.ndarray
 
     @classmethod
     def of(cls, windows: Windows, clips: np.ndarray) -> "ResidentStore":
-        """Bring some clips, int64 [n], into the memory of the device."""
+        """Put some clips, int64 [n], together.
+
+        Raises:
+            SettingsError: they are too many.
+        """
         lengths = np.zeros_like(windows.lengths)
         lengths[clips] = windows.lengths[clips]
         begins = np.cumsum(lengths) - lengths
-        width = () if windows.kind == "raw" else (windows.shape[1],)
-        whole = np.zeros((max(int(lengths.sum()), 1), *width), windows.store.specification.dtype)
+        n_rows = -(-int(lengths.sum()) // _per_row(windows))
+        if n_rows > _MOST_ROWS:
+            raise SettingsError(
+                f"--resident must be no for more than {_MOST_ROWS * _per_row(windows):,} samples or frames, got "
+                f"{int(lengths.sum()):,}"
+            )
+        width = (_SAMPLES,) if windows.kind == "raw" else (windows.shape[1],)
+        whole = np.zeros((max(n_rows, 1), *width), windows.store.specification.dtype)
+        flat = whole.reshape(-1) if windows.kind == "raw" else whole
         for clip in clips.tolist():
             at = int(begins[clip])
             for part in windows.parts(clip):
-                whole[at : at + len(part)] = part
+                flat[at : at + len(part)] = part
                 at += len(part)
-        return cls(ops.convert_to_tensor(whole), begins, lengths)
+        return cls(whole.view(np.float32)[:, 0] if windows.kind == "raw" else whole, begins, lengths)
 
 
 class ResidentBatches:
@@ -69,11 +87,14 @@ class ResidentBatches:
 
 
 def plan_of(views: Views, windows: Windows, store: ResidentStore) -> Plan:
-    """The numbers that the layer needs, each [n, ...]; places are those in the resident store."""
+    """The numbers that the layer needs, each [n, ...]."""
     levels = windows.level(views.clips), windows.level(views.partners)
-    places = _places(views.clips, views.starts, store), _places(views.partners, views.partner_starts, store)
+    places = (
+        _places(views.clips, views.starts, windows, store),
+        _places(views.partners, views.partner_starts, windows, store),
+    )
     return {
-        "places": np.stack(places, axis=1).astype(np.int32),  # [n, own and partner's, first, begin and end]
+        "places": np.stack(places, axis=1).astype(np.int32),  # [n, own and partner's, 4]
         "levels": np.stack(levels, axis=1).astype(np.float32),
         "shares": views.shares,
         "gains": views.gains,
@@ -83,9 +104,18 @@ def plan_of(views: Views, windows: Windows, store: ResidentStore) -> Plan:
     }
 
 
-def _places(clips: np.ndarray, starts: np.ndarray, store: ResidentStore) -> np.ndarray:
-    begins = store.begins[clips]
-    return np.stack([begins + starts, begins, begins + store.lengths[clips]], axis=1)
+def _places(clips: np.ndarray, starts: np.ndarray, windows: Windows, store: ResidentStore) -> np.ndarray:
+    """Of each window the row in which it begins, what of that row comes before it, its clip's begin and end in it.
+
+    Begin and end are in samples or frames of the window.
+    """
+    rows, skipped = np.divmod(store.begins[clips] + starts, _per_row(windows))
+    ends = np.clip(store.lengths[clips] - starts, 0, windows.length)
+    return np.stack([rows, skipped, np.clip(-starts, 0, windows.length), ends], axis=1)
+
+
+def _per_row(windows: Windows) -> int:
+    return _SAMPLES if windows.kind == "raw" else 1
 
 
 class CutWindows(layers.Layer):
@@ -94,7 +124,14 @@ class CutWindows(layers.Layer):
     def __init__(self, windows: Windows, store: ResidentStore, fill: np.ndarray | None = None):
         """fill: float32 [width], the frame that masks put in."""
         super().__init__(trainable=False, dtype="float32")
-        self._shape, self._features = windows.shape, store.features
+        self._shape, self._per_row = windows.shape, _per_row(windows)
+        self._features = self.add_weight(
+            store.features.shape,
+            lambda shape, dtype: ops.convert_to_tensor(store.features),
+            trainable=False,
+            autocast=False,
+            name="features",
+        )
         self._loudness = None if windows.kind == "raw" else ops.convert_to_tensor(windows.loudness)
         self._fill = ops.convert_to_tensor(np.zeros(windows.shape[1], np.float32) if fill is None else fill)
 
@@ -116,15 +153,19 @@ class CutWindows(layers.Layer):
 
     def _shown(self, plan: dict, which: int) -> object:
         """Windows of the own clips (0) or the partners (1), with silence around them; [n, time, width]."""
-        first, begin, end = (plan["places"][:, which, i : i + 1] for i in range(3))
-        places = first + ops.arange(self._shape[0], dtype="int32")
-        inside = ops.logical_and(places >= begin, places < end)[:, :, None]
-        places = ops.clip(places, 0, self._features.shape[0] - 1)
-        elements = ops.cast(ops.take(self._features, places, axis=0), "float32")
+        row, skipped, first, end = (plan["places"][:, which, i : i + 1] for i in range(4))
+        length = self._shape[0]
+        places = ops.arange(length, dtype="int32")
+        inside = ops.logical_and(places >= first, places < end)[:, :, None]
+        rows = row + ops.arange(-(-(length + self._per_row - 1) // self._per_row), dtype="int32")
+        rows = ops.clip(rows, 0, self._features.shape[0] - 1)
+        elements = ops.take(self._features, rows, axis=0)
         levels = ops.reshape(plan["levels"][:, which], (-1, 1, 1))
-        if self._loudness is None:
-            return ops.where(inside, elements[:, :, None] * levels, 0.0)
-        return ops.where(inside, elements, levels * ops.cast(self._loudness > 0, "float32"))
+        if self._loudness is not None:
+            return ops.where(inside, elements, levels * ops.cast(self._loudness > 0, "float32"))
+        samples = ops.cast(ops.view(elements, "int16"), "float32")
+        samples = ops.where(skipped > 0, samples[:, 1 : length + 1], samples[:, :length])
+        return ops.where(inside, samples[:, :, None] * levels, 0.0)
 
     def _waveforms(self, own: object, other: object, shares: object, plan: dict) -> object:
         """Waveforms mixed at the same range, and normalised as `windows.RawWindows` does."""

@@ -70,7 +70,8 @@ class Settings:
     precision: Literal["float32", "bfloat16"] = "float32"
     """What a net computes in; bfloat16 pays on machines that have it, and its weights stay float32."""
     resident: Literal["auto", "yes", "no"] = "auto"
-    """Keep the store in the accelerator's memory and cut windows there; auto: if there is one and it fits."""
+    """Keep the fold's features in the accelerator's memory and cut windows there; auto: if there is one, and the
+    store takes at most 4 GiB."""
     order: Literal["auto", "random", "blocks"] = "auto"
     """Clips in random order, or in random order within random blocks of chunks, which are then read one after
     another; auto: blocks if the store is larger than the free memory."""

@@ -145,9 +145,11 @@ def test_patience_counts_validations_without_a_better_loss(patience, stopped_aft
 def test_progress_writes_history_and_then_the_checkpoint(tmp_path):
     (tmp_path / "history_0.csv").write_text("what a run that was stopped has left")
     saved, standing = [], Standing()
-    checkpoint = SimpleNamespace(save=lambda model, standing: saved.append((standing.epochs, len(standing.rows))))
-    progress = callbacks.Progress(standing, tmp_path / "history_0.csv", checkpoint)
-    progress.set_model(None)
+    checkpoint = SimpleNamespace(
+        save=lambda net, optimizer, standing: saved.append((standing.epochs, len(standing.rows)))
+    )
+    progress = callbacks.Progress(None, standing, tmp_path / "history_0.csv", checkpoint)
+    progress.set_model(SimpleNamespace(optimizer=None))
     logs = {"val_map3": 0.5, "accuracy": 0.25, "val_loss": 1.5, "val_accuracy": 0.75, "loss": 2.5, "other": 1}
     for epoch, present in enumerate([logs, {"loss": 1.5, "accuracy": 0.5}]):
         progress.on_epoch_begin(epoch)

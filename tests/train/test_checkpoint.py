@@ -34,59 +34,63 @@ def _values(model):
     return [keras.ops.convert_to_numpy(v) for v in [*model.variables, *model.optimizer.variables]]
 
 
+def _parts(model):
+    return model, model.optimizer
+
+
 def test_a_checkpoint_brings_back_model_optimiser_and_standing(model, tmp_path):
     trained, standing = model(steps=3), Standing(2, 1.5, 0.25, 1, 1, [{"epoch": 1, "loss": 2.0}])
-    Checkpoint(tmp_path / "c.npz", IDENTITY).save(trained, standing)
+    Checkpoint(tmp_path / "c.npz", IDENTITY).save(*_parts(trained), standing)
     fresh = model()
-    assert Checkpoint(tmp_path / "c.npz", IDENTITY).restore(fresh) == standing
+    assert Checkpoint(tmp_path / "c.npz", IDENTITY).restore(*_parts(fresh)) == standing
     for found, expected in zip(_values(fresh), _values(trained), strict=True):
         assert np.array_equal(found, expected)
     assert int(fresh.optimizer.iterations) == 3
 
 
 def test_no_checkpoint_is_a_beginning(model, tmp_path):
-    assert Checkpoint(tmp_path / "c.npz", IDENTITY).restore(model()) == Standing()
+    assert Checkpoint(tmp_path / "c.npz", IDENTITY).restore(*_parts(model())) == Standing()
 
 
 @pytest.mark.parametrize("content", [b"", b"PK no zip", b"x" * 1000])
 def test_a_damaged_checkpoint_is_a_beginning(model, tmp_path, content):
     (tmp_path / "c.npz").write_bytes(content)
-    assert Checkpoint(tmp_path / "c.npz", IDENTITY).restore(model()) == Standing()
+    assert Checkpoint(tmp_path / "c.npz", IDENTITY).restore(*_parts(model())) == Standing()
 
 
 def test_half_a_checkpoint_is_a_beginning(model, tmp_path):
-    Checkpoint(tmp_path / "c.npz", IDENTITY).save(model(), Standing(1))
+    Checkpoint(tmp_path / "c.npz", IDENTITY).save(*_parts(model()), Standing(1))
     content = (tmp_path / "c.npz").read_bytes()
     (tmp_path / "c.npz").write_bytes(content[: len(content) // 2])
-    assert Checkpoint(tmp_path / "c.npz", IDENTITY).restore(model()) == Standing()
+    assert Checkpoint(tmp_path / "c.npz", IDENTITY).restore(*_parts(model())) == Standing()
 
 
 def test_a_checkpoint_of_other_settings_is_a_beginning(model, tmp_path):
-    Checkpoint(tmp_path / "c.npz", IDENTITY).save(model(steps=1), Standing(1))
+    Checkpoint(tmp_path / "c.npz", IDENTITY).save(*_parts(model(steps=1)), Standing(1))
     fresh, untouched = model(), model()
-    assert Checkpoint(tmp_path / "c.npz", {"seed": 2}).restore(fresh) == Standing()
-    assert Checkpoint(tmp_path / "c.npz", IDENTITY).restore(model(units=4)) == Standing()
+    assert Checkpoint(tmp_path / "c.npz", {"seed": 2}).restore(*_parts(fresh)) == Standing()
+    assert Checkpoint(tmp_path / "c.npz", IDENTITY).restore(*_parts(model(units=4))) == Standing()
     for found, expected in zip(_values(fresh), _values(untouched), strict=True):
         assert np.array_equal(found, expected)
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(model, tmp_path, monkeypatch):
     checkpoint = Checkpoint(tmp_path / "c.npz", IDENTITY)
-    checkpoint.save(model(), Standing(1))
+    checkpoint.save(*_parts(model()), Standing(1))
 
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)
     with pytest.raises(OSError, match="No space left"):
-        checkpoint.save(model(), Standing(2))
-    assert checkpoint.restore(model()).epochs == 1
+        checkpoint.save(*_parts(model()), Standing(2))
+    assert checkpoint.restore(*_parts(model())).epochs == 1
     assert os.listdir(tmp_path) == ["c.npz"]
 
 
 def test_a_removed_checkpoint_is_gone(model, tmp_path):
     checkpoint = Checkpoint(tmp_path / "c.npz", IDENTITY)
-    checkpoint.save(model(), Standing(1))
+    checkpoint.save(*_parts(model()), Standing(1))
     checkpoint.remove()
     checkpoint.remove()
     assert os.listdir(tmp_path) == []

@@ -150,7 +150,12 @@ def test_a_loss_that_is_no_number_exits_2_and_keeps_earlier_folds(command, untra
             2,
             "train: w/model_0.keras: No space left on device; finished folds and epochs are kept",
         ),
-        (MemoryError(), 2, "train: not enough memory for a batch; lower --batch-size or --seconds"),
+        (
+            MemoryError(),
+            2,
+            "train: not enough memory; lower --batch-size or --seconds, or give --resident no; finished folds and "
+            "epochs are kept",
+        ),
     ],
 )
 def test_a_run_that_cannot_go_on_ends_with_one_line(command, untrained, error, code, message):

@@ -8,6 +8,7 @@ from train.batches import TrainingBatches
 from train.draws import clip_keys
 from train.recipe import DEFAULT
 from train.resident import CutWindows, ResidentBatches, ResidentStore, is_resident, plan_of, resident_model
+from train.settings import SettingsError
 from train.views import TrainingViews, plain_views
 from train.windows import FrameWindows, RawWindows
 
@@ -60,9 +61,35 @@ def test_plain_windows_are_cut_exactly(windows):
     assert np.allclose(found, windows.cut(views), rtol=1e-6, atol=1e-6)
 
 
+def test_windows_begin_at_odd_and_even_samples_alike(raw_store):
+    windows = _windows("raw", raw_store, None, None)
+    store = ResidentStore.of(windows, np.array([1, 4, 0]))  # of 60, 90 and 500 samples
+    for length in (79, 80):
+        windows.length, windows.shape = length, (length, 1)
+        views = plain_views(np.array([0, 0, 0, 0, 4, 4]), np.array([200, 201, 419, 420, -1, 11]))
+        found = keras.ops.convert_to_numpy(CutWindows(windows, store)(plan_of(views, windows, store)))
+        assert np.allclose(found, windows.cut(views), rtol=1e-6, atol=1e-6)
+
+
+def test_a_store_beyond_what_int32_counts_is_refused(windows, monkeypatch):
+    monkeypatch.setattr("train.resident._MOST_ROWS", 10)
+    with pytest.raises(SettingsError, match="--resident must be no for more than [12]0 samples or frames, got 650"):
+        ResidentStore.of(windows, TRAIN)
+
+
+def test_places_beyond_two_billion_samples_are_counted(raw_store):
+    windows = _windows("raw", raw_store, None, None)
+    far = ResidentStore(np.zeros(1, np.float32), np.full(5, 2_300_000_001), np.full(5, 150))
+    views = plain_views(np.array([3, 3]), np.array([100, -7]))
+    places = plan_of(views, windows, far)["places"][:, 0].tolist()
+    assert places == [[1_150_000_050, 1, 0, 50], [1_149_999_997, 0, 7, 80]]
+
+
 def test_only_the_clips_asked_for_are_resident(windows):
     store = ResidentStore.of(windows, TRAIN)
-    assert store.features.shape[0] == windows.lengths[TRAIN].sum()
+    n_elements = windows.lengths[TRAIN].sum()
+    assert store.features.shape[0] == (n_elements / 2 if windows.kind == "raw" else n_elements)
+    assert store.features.dtype == np.float32
     assert store.lengths[2] == 0
 
 
@@ -79,7 +106,7 @@ def test_the_model_with_the_cut_ahead_shares_the_nets_weights(windows):
     plan, _ = ResidentBatches(batches, windows, store)(0)
     model = resident_model(net, CutWindows(windows, store, _fill(windows)), plan)
     assert [id(weight) for weight in model.trainable_weights] == [id(weight) for weight in net.trainable_weights]
-    assert len(model.variables) == len(net.variables)
+    assert [v.name for v in model.variables[: -len(net.variables)]] == ["features"]
     found = keras.ops.convert_to_numpy(model(plan))
     expected = keras.ops.convert_to_numpy(net(batches(0)[0]))
     assert np.allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
@@ -89,7 +116,8 @@ def test_the_model_with_the_cut_ahead_shares_the_nets_weights(windows):
     ("wish", "n_bytes", "device", "resident"),
     [
         ("auto", 1 << 30, "cpu:0", False),
-        ("auto", 1 << 30, "gpu:0", True),
+        ("auto", 1 << 32, "gpu:0", True),
+        ("auto", (1 << 32) + 1, "gpu:0", False),
         ("auto", 1 << 40, "gpu:0", False),
         ("yes", 1 << 40, "cpu:0", True),
         ("no", 1, "gpu:0", False),
