@@ -11,10 +11,10 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 import tyro
 
 from cache import open_cache
-from ensemble import PredictionsError
 from train.dataset import open_dataset, with_features
 from train.failures import in_one_line
 from train.folds import assign_folds, chosen_folds
+from train.models import MODELS
 from train.progress import RunProgress
 from train.quiet import holding_back_stderr, not_collecting
 from train.recipe import RECIPES, Recipe, recipe_for
@@ -49,20 +49,18 @@ def main() -> int:
 
 
 def _list(settings: ListSettings) -> int:
-    try:
-        folders, refused = find_runs(settings.work)
-        for line in refused:
-            print(f"train: {line}", file=sys.stderr)
-        print(runs_table(settings.work, folders) if folders else f"no runs in {settings.work}")
-    except PredictionsError as error:
-        print(f"train: {error}", file=sys.stderr)
-        return 2
+    folders, refused = find_runs(settings.work)
+    table, unreadable = runs_table(settings.work, folders)
+    for line in refused + unreadable:
+        print(f"train: {line}", file=sys.stderr)
+    print(table if folders else f"no runs in {settings.work}")
     return 0
 
 
 def parse(arguments: list[str]) -> Settings:
     """What the command line says; flags that it does not give have the values of the recipe that it names."""
-    recipe = recipe_for(next((name for name in RECIPES if f"--recipe={name}" in _joined(arguments)), "default"), "")
+    preset = next((name for name in RECIPES if f"--recipe={name}" in _joined(arguments)), "default")
+    recipe = recipe_for(preset, next((name for name in MODELS if name in arguments), ""))  # for the help
     settings = _parsed(arguments, recipe)
     return settings if defaults(settings) == recipe else _parsed(arguments, defaults(settings))
 

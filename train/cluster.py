@@ -1,8 +1,8 @@
 """Folds on a Dask cluster: each worker trains a fold at a time into the predictions folder that all of them see.
 
-A fold whose worker dies goes to another, which goes on after the last epoch that was finished: the folder has its
-checkpoint. A worker whose fold nobody waits for any more, as the run was stopped, ends with the batch that it is at.
-What a worker trains is what this machine would, up to rounding: the device is the worker's own.
+A fold whose worker dies goes to another, which goes on after the last epoch that was finished: the folder holds its
+checkpoint. What a worker trains is what this machine would, up to rounding: the device is the worker's own. A fold
+that nobody waits for any more, as the run was stopped, ends with the batch that it is at.
 """
 
 import time

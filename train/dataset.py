@@ -48,7 +48,7 @@ def with_features(settings: Settings, cache: Cache) -> Settings:
 
     Nets of frames learn more from log-mel ones, so these come first, but for the notebook's recipe.
     """
-    if settings.features is not None or settings.logmel is not None:
+    if settings.features is not None or settings.logmel is not None or settings.mfcc is not None:
         return settings
     kinds = settings.net.kinds
     if settings.preset != "notebook":
@@ -100,7 +100,7 @@ def _open_store(cache: Cache, settings: Settings) -> Store:
 def _fitting_store(cache: Cache, settings: Settings) -> Store:
     numbers = {
         "raw": {"sample_rate": settings.sr},
-        "mfcc": {"sample_rate": settings.mfcc_sr, "n_mfcc": settings.mfcc},
+        "mfcc": {"sample_rate": settings.mfcc_sr, "n_mfcc": settings.n_mfcc},
         "logmel": {"sample_rate": settings.mfcc_sr, "n_mels": settings.logmel},
     }
     return cache.open_store(settings.kind, **numbers[settings.kind])
@@ -116,7 +116,7 @@ def _windows(store: Store, slots: np.ndarray, settings: Settings) -> Windows:
         )
     if settings.kind == "raw":
         return RawWindows(store, slots, length)
-    width = settings.mfcc if settings.kind == "mfcc" else store.specification.n_mels
+    width = settings.n_mfcc if settings.kind == "mfcc" else store.specification.n_mels
     if not settings.quick and width < settings.net.min_width:
         raise SettingsError(
             f"--{settings.kind} must be at least {settings.net.min_width} for the poolings of {settings.model}, "

@@ -191,7 +191,8 @@ class _Fold:
 
     def _predict(self, model: keras.Model, clips: np.ndarray) -> np.ndarray:
         recipe = self.recipe
-        return predict(model, self.dataset.windows, clips, recipe.crops, recipe.batch_size, recipe.crop_mean)
+        batch_size = min(recipe.batch_size, len(self.train))  # one that there was memory for in training
+        return predict(model, self.dataset.windows, clips, recipe.crops, batch_size, recipe.crop_mean)
 
     def _result(self, standing: Standing, probabilities: np.ndarray) -> dict[str, Any]:
         result = {

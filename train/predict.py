@@ -33,12 +33,11 @@ def predict(
     """
     batches = CropBatches(windows, clips, crops, batch_size)
     read = ReadAhead(batches, stop=len(batches))
-    size = min(batch_size, int(batches.counts.sum()))
     sums = np.zeros((len(clips), net.output_shape[-1]))
     for index in range(len(batches)):
         rows, cut = read(index)
         # always of one size, or TensorFlow traces the net again for each other one
-        full = np.resize(cut, (size, *cut.shape[1:]))
+        full = np.resize(cut, (batch_size, *cut.shape[1:]))
         probabilities = np.asarray(net.predict_on_batch(full)[: len(cut)], np.float64)
         np.add.at(sums, rows, probabilities if mean == "arithmetic" else np.log(np.maximum(probabilities, _LEAST)))
     means = sums / batches.counts[:, None]

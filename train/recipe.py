@@ -23,8 +23,13 @@ RECIPES: tuple[RecipeName, ...] = get_args(RecipeName)
 
 
 def unsaid(metavar: str, default: str) -> Any:
-    """How the help shows a flag whose default is not a plain value."""
-    return arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
+    """How the help shows a flag: default, in words, in place of a value where there is none."""
+    return arg(metavar=metavar, help_behavior_hint=lambda value: f"(default: {_said(value) or default})")
+
+
+def _said(value: str) -> str:
+    """A flag's value as tyro writes it; "" where that says nothing: None, or no values at all."""
+    return "" if value in ("None", "()") else value
 
 
 _LENGTHS = {"conv1d": 600}  # of training: epochs of a fold of one clip; nets of frames learn faster

@@ -39,16 +39,16 @@ def find_runs(work: Path) -> tuple[list[PredictionsFolder], list[str]]:
     return folders, refused
 
 
-def runs_table(work: Path, folders: Sequence[PredictionsFolder]) -> str:
-    """A row for each run.
-
-    Raises:
-        PredictionsError: a fold's predictions are missing or bad.
-    """
-    apart = {folder.path: _apart(folder, folders) for folder in folders}
-    lines = [_HEADER, *(_cells(work, folder, apart[folder.path]) for folder in folders)]
+def runs_table(work: Path, folders: Sequence[PredictionsFolder]) -> tuple[str, list[str]]:
+    """A row for each run; and why some have none: a fold's predictions are missing or bad."""
+    lines, refused = [_HEADER], []
+    for folder in folders:
+        try:
+            lines.append(_cells(work, folder, _apart(folder, folders)))
+        except PredictionsError as error:
+            refused.append(str(error))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(_aligned(line, widths) for line in lines)
+    return "\n".join(_aligned(line, widths) for line in lines), refused
 
 
 def _cells(work: Path, folder: PredictionsFolder, apart: dict[str, Any]) -> tuple[str, ...]:

@@ -48,8 +48,9 @@ class Settings:
     conv2d mfcc first)."""
     sr: Annotated[int | None, unsaid("INT", "the one that is there")] = None
     """Sample rate of the raw store, Hz."""
-    mfcc: int = 40
-    """Coefficients of an MFCC frame; a store that has more serves too."""
+    mfcc: Annotated[int | None, unsaid("INT", "40")] = None
+    """Coefficients of an MFCC frame; a store that has more serves too. Chooses these features for a net that reads
+    them."""
     mfcc_sr: Annotated[int | None, unsaid("INT", "the one that is there")] = None
     """Sample rate that the MFCC or log-mel store was computed at, Hz."""
     logmel: Annotated[int | None, unsaid("INT", "the one that is there")] = None
@@ -93,8 +94,13 @@ class Settings:
     @property
     def kind(self) -> Kind:
         """The kind of feature that the net reads: the one that a flag asks for, or the first that it can."""
-        asked = "logmel" if self.logmel is not None and "logmel" in self.net.kinds else None
-        return self.features or asked or self.net.kinds[0]
+        asked = (kind for kind in ("logmel", "mfcc") if getattr(self, kind) is not None and kind in self.net.kinds)
+        return self.features or next(asked, self.net.kinds[0])
+
+    @property
+    def n_mfcc(self) -> int:
+        """Coefficients of an MFCC frame."""
+        return 40 if self.mfcc is None else self.mfcc
 
     @cached_property
     def cache_path(self) -> "Place":
@@ -124,9 +130,8 @@ class Settings:
         """
         values = asdict(self)
         recipe = values.pop("recipe")
-        values |= {"recipe": values.pop("preset"), "features": self.kind, "folds": self.n_folds}
-        if self.fold_column is not None:
-            values["folds"] = None
+        values |= {"recipe": values.pop("preset"), "features": self.kind, "mfcc": self.n_mfcc}
+        values["folds"] = self.n_folds if self.fold_column is None else None
         elsewhere = ("work", "cache", "name", "fold", "force", "resident", "scheduler")
         skipped = {*elsewhere, *_OF_OTHER_KINDS[self.kind]}
         return {key: value for key, value in (values | recipe).items() if key not in skipped}
@@ -167,6 +172,7 @@ _AT_LEAST = {
     "crops": 1,
     "limit": 1,
 }
+_LOUDEST = 100  # dB, more than hearing has
 _ABOVE_ZERO = ("learning_rate", "seconds", "unverified_weight")
 _BELOW_ONE = ("warmup", "time_mask", "band_mask", "label_smoothing", "averaging")
 
@@ -187,7 +193,8 @@ def check(settings: Settings) -> None:
     for name in _BELOW_ONE:
         _require(0 <= values[name] < 1, name, "at least 0 and below 1", values[name])
     _require(settings.seed < 2**63, "seed", "below 2**63", settings.seed)
-    _require(settings.kind in settings.net.kinds, "features", _readable(settings), settings.kind)
+    _require(settings.recipe.gain <= _LOUDEST, "gain", f"at most {_LOUDEST}", settings.recipe.gain)
+    _check_features(settings)
     _check_folds(settings)
     _check_recipe(settings.recipe)
     if settings.scheduler is not None and not find_spec("distributed"):
@@ -199,8 +206,16 @@ def check(settings: Settings) -> None:
         _require(plain, "name", "one plain folder name", repr(settings.name))
 
 
-def _readable(settings: Settings) -> str:
-    return f"{' or '.join(settings.net.kinds)}, which is what {settings.model} reads"
+def _check_features(settings: Settings) -> None:
+    readable = f"{' or '.join(settings.net.kinds)}, which is what {settings.model} reads"
+    _require(settings.kind in settings.net.kinds, "features", readable, settings.kind)
+    for name in ("sr", "mfcc", "mfcc_sr", "logmel"):
+        value = getattr(settings, name)
+        if value is not None and name in _OF_OTHER_KINDS[settings.kind]:
+            raise SettingsError(
+                f"--{name.replace('_', '-')} must be left out where {settings.model} reads {settings.kind}, got "
+                f"{value}; leave it out, or choose what it reads with --features"
+            )
 
 
 def _check_folds(settings: Settings) -> None:
@@ -219,8 +234,8 @@ def _check_recipe(recipe: Recipe) -> None:
     """A schedule that is to end at the last epoch, and weights that are to be the best, have conditions."""
     if recipe.patience is not None and recipe.schedule == "cosine":
         raise SettingsError(
-            f"--patience must be left out with --schedule cosine, which runs to its end, got {recipe.patience}; "
-            "leave it out, or add --schedule constant"
+            f"--patience must be None with --schedule cosine, which runs to its end, got {recipe.patience}; "
+            "give --patience None, or --schedule constant"
         )
 
 

@@ -118,6 +118,7 @@ def test_a_store_that_is_not_there_is_asked_for(dataset):
         ("mobilenet", {"raw"}, {}, "logmel"),  # which opening then asks for
         ("conv2d", {"raw", "mfcc"}, {"logmel": 40}, "logmel"),
         ("conv2d", {"raw", "mfcc", "logmel"}, {"features": "mfcc"}, "mfcc"),
+        ("conv2d", {"raw", "mfcc", "logmel"}, {"mfcc": 20}, "mfcc"),
         ("conv1d", {"raw", "mfcc", "logmel"}, {}, "raw"),
     ],
 )

@@ -1,4 +1,5 @@
 import errno
+import re
 import shutil
 import signal
 import subprocess
@@ -195,7 +196,16 @@ def test_flags_that_are_not_given_have_the_recipes_values():
 
 def test_the_help_shows_the_recipes_values(command):
     assert "(default: 64)" not in command("--help")[1]
-    assert "(default: 64)" in command("--recipe", "notebook", "--help")[1]
+    said = " ".join(re.sub("[│╭╰─╮╯]", " ", command("conv1d", "--recipe", "notebook", "--help")[1]).split())
+    for flag, value in [
+        ("--batch-size", "64"),
+        ("--epochs", "50"),
+        ("--patience", "5"),
+        ("--windows", "each-epoch"),
+    ]:
+        assert re.search(rf"{flag} .*?\(default: (.*?)\)", said)[1] == value
+    said = " ".join(re.sub("[│╭╰─╮╯]", " ", command("conv2d", "--recipe", "notebook", "--help")[1]).split())
+    assert re.search(r"--windows .*?\(default: (.*?)\)", said)[1] == "once"
 
 
 def test_keras_is_not_imported_for_help_and_early_errors():

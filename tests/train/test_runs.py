@@ -33,7 +33,8 @@ def make_run(tmp_path):
 
 def _table(work):
     folders, refused = find_runs(work)
-    return runs_table(work, folders).splitlines(), refused
+    table, unreadable = runs_table(work, folders)
+    return table.splitlines(), refused + unreadable
 
 
 def test_runs_stand_side_by_side_with_scores_and_time(make_run, tmp_path):
@@ -73,6 +74,15 @@ def test_runs_stand_side_by_side_with_scores_and_time(make_run, tmp_path):
         ],
     ]
     assert refused == []
+
+
+def test_a_damaged_run_leaves_the_others_in_the_table(make_run, tmp_path):
+    make_run("")
+    (make_run("trial").path / "train_predictions_1.npy").unlink()
+    lines, refused = _table(tmp_path)
+    assert [line.split()[0] for line in lines] == ["run", "predictions_1d_conv"]
+    (line,) = refused
+    assert "trial/predictions_1d_conv/train_predictions_1.npy" in line
 
 
 def test_what_differs_is_said_against_the_recipe_and_against_other_runs(make_run, tmp_path):

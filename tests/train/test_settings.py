@@ -9,7 +9,7 @@ from train.settings import Settings, SettingsError, check, settings_for
 
 def test_defaults_are_those_of_the_default_recipe():
     settings = settings_for("conv1d")
-    assert (settings.n_folds, settings.seed, settings.mfcc) == (10, 1001, 40)
+    assert (settings.n_folds, settings.seed, settings.n_mfcc) == (10, 1001, 40)
     assert settings.recipe == Settings("conv1d").recipe == DEFAULT
 
 
@@ -72,10 +72,14 @@ def test_cache_is_in_the_work_folder_unless_told_otherwise():
         ({"unverified_weight": 0.0}, r"--unverified-weight must be above 0, got 0.0"),
         ({"validate_every": 0}, r"--validate-every must be at least 1, got 0"),
         ({"logmel": 0}, r"--logmel must be at least 1, got 0"),
+        ({"gain": 1000.0}, r"--gain must be at most 100, got 1000"),
+        ({"mfcc": 20}, r"--mfcc must be left out where conv1d reads raw, got 20; leave it out, or choose what it"),
+        ({"logmel": 64}, r"--logmel must be left out where conv1d reads raw, got 64"),
+        ({"mfcc_sr": 8000}, r"--mfcc-sr must be left out where conv1d reads raw, got 8000"),
         ({"features": "mfcc"}, r"--features must be raw, which is what conv1d reads, got mfcc"),
         (
             {"patience": 3},
-            r"--patience must be left out with --schedule cosine, which runs to its end, got 3; leave it out, or",
+            r"--patience must be None with --schedule cosine, which runs to its end, got 3; give --patience None, or",
         ),
         (
             {"group_by": "source", "fold_column": "part"},
