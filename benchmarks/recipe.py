@@ -53,7 +53,7 @@ PARTS: dict[str, dict] = {
     "default": {},
     "windows drawn once": {"windows": "once"},
     "no mixup": {"mixup": 0.0},
-    "no time masks": {"time_mask": 0.0},
+    "time masks": {"time_mask": 0.1},
     "no band masks": {"band_mask": 0.0},
     "no gain": {"gain": 0.0},
     "no polarity": {"polarity": False},

@@ -63,7 +63,7 @@ class Recipe:
     """Draw where a clip's training window begins anew each epoch, or once for all epochs."""
     mixup: float = 0.3
     """Mix each window with one of another clip, in shares drawn from Beta(MIXUP, MIXUP); 0: do not."""
-    time_mask: float = 0.1
+    time_mask: float = 0.0
     """Hide two stretches of each window, each at most this share of it; 0: do not."""
     band_mask: float = 0.15
     """Hide two ranges of the bands of each log-mel window, each at most this share of them; 0: do not."""
