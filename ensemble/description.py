@@ -118,6 +118,12 @@ def binding_differences(expected: Description, found: Description) -> list[Diffe
     return next(filter(None, kinds), [])
 
 
+def belong_together(config: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether folds of two configurations do, as far as these say."""
+    keys = "settings", "model", "n_folds", "seed", "n_parameters", "stores"
+    return _only(config, *keys) == _only(other, *keys)
+
+
 def _only(config: dict[str, Any], *keys: str) -> dict[str, Any]:
     return {key: config.get(key) for key in keys}
 

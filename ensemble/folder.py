@@ -18,7 +18,7 @@ import pandas as pd
 
 from ensemble import locks
 from ensemble.checks import checked_probabilities
-from ensemble.description import CONFIG, Description
+from ensemble.description import CONFIG, Description, belong_together
 from ensemble.errors import PredictionsError
 from ensemble.files import read_array, read_json, write_array, write_csv, write_json
 from ensemble.metrics import accuracy, map3
@@ -123,7 +123,7 @@ class PredictionsFolder:
         """
         with locks.holding(self.path, fold, wait_s):
             with locks.writing(self.path):
-                if read_json(self.path / CONFIG) != self.config:
+                if not belong_together(read_json(self.path / CONFIG), self.config):
                     raise PredictionsError(
                         f"{self.path}: config.json must stay as this run found it, got another from a run that "
                         "began at the same time; give the command again, with a --name of its own"

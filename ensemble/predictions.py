@@ -25,14 +25,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ensemble.description import (
-    CONFIG,
-    Description,
-    binding_differences,
-    describe,
-    read_description,
-    write_description,
-)
+from ensemble.description import CONFIG, binding_differences, describe, read_description, write_description
 from ensemble.errors import PredictionsError
 from ensemble.folder import PredictionsFolder
 from ensemble.locks import held, writing
@@ -71,12 +64,11 @@ def create_predictions(
     with writing(path):
         if not (path / CONFIG).exists():
             _refuse_foreign(path, "keep the new one elsewhere (--name), or let --force move this one aside")
-        there = _bound(path)
-        differing = binding_differences(there, wanted) if there else []
-        if there is None or (differing and not _begun(path)):
+        if not _begun(path):
             write_description(path, wanted)
             return PredictionsFolder(path, wanted)
-    if differing:
+        there = read_description(path)
+    if differing := binding_differences(there, wanted):
         raise PredictionsError(
             f"{path}: {' and '.join(map(str, differing))}; go on as the folder was begun, "
             "keep the new one elsewhere (--name), or let --force move this one aside"
@@ -115,23 +107,13 @@ def move_aside(path: Path | str) -> Path:
         PredictionsError: a process trains a fold into it.
     """
     path = Path(path)
-    if at_work := held(path):
+    if at_work := held(path) if path.is_dir() else []:
         raise PredictionsError(
             f"{path}: folder must be nobody's to be moved aside, got fold {at_work[0]} in training by another "
             "process; wait for it to end, or keep the new one elsewhere (--name)"
         )
     new = next(p for i in count(1) if not (p := path.with_name(f"{path.name}.old-{i}")).exists())
     return path.rename(new)
-
-
-def _bound(path: Path) -> Description | None:
-    """What the folder is about; None where it does not say so, and holds nothing that needs it."""
-    try:
-        return read_description(path)
-    except PredictionsError:
-        if _begun(path):
-            raise
-        return None
 
 
 def _begun(path: Path) -> bool:

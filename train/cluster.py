@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from io import StringIO
+from queue import Empty, Queue
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from distributed import Client, Future, KilledWorker, Worker, as_completed, get_worker
+from distributed import Client, Future, KilledWorker, Worker, get_worker
 from distributed.comm import get_address_host_port
 
 from cache import open_cache
@@ -31,6 +32,8 @@ _CONNECT_S = 10
 _LOOK_S = 2  # between looks at how many workers there are, while no fold ends
 _NO_WORKERS_S = 60  # long enough for a worker to be started again
 _LET_GO_S = 60  # that a worker which nobody waits for any more may need to let go of its fold
+_AGAIN = "then go on with the same command, without --force"
+_NOT_UNDERSTOOD = "deserialization of the task graph"  # what a scheduler says that lacks a package
 _ONE_AT_A_TIME = Lock()  # in a worker: threads of it would share Keras's state
 
 
@@ -86,20 +89,24 @@ def train_on_cluster(client: Client, settings: Settings, folds: list[int]) -> It
 
 def _ended(client: Client, futures: list[Future]) -> Iterator[Future]:
     """Futures as they end, in whatever way."""
-    waiting, worker_seen = set(futures), time.monotonic()
-    while waiting:
+    ended: Queue[Future] = Queue()
+    for future in futures:
+        future.add_done_callback(ended.put)
+    n_left, worker_seen = len(futures), time.monotonic()
+    while n_left:
         try:
-            for future in as_completed(list(waiting), client.loop, timeout=_LOOK_S):
-                waiting.remove(future)
-                yield future
-        except TimeoutError:
-            if client.scheduler_info(n_workers=0).get("total_threads"):
+            future = ended.get(timeout=_LOOK_S)
+        except Empty:
+            if client.scheduler_info(n_workers=-1)["workers"]:
                 worker_seen = time.monotonic()
             elif time.monotonic() - worker_seen >= _NO_WORKERS_S:
                 raise SettingsError(
                     f"cluster must keep a worker, got none for {_NO_WORKERS_S} s; start some with `dask worker`, "
-                    "then give the same command again"
+                    f"{_AGAIN}"
                 ) from None
+            continue
+        n_left -= 1
+        yield future
 
 
 def _result(future: Future, fold: int) -> dict:
@@ -107,18 +114,21 @@ def _result(future: Future, fold: int) -> dict:
     if future.status not in ("finished", "error"):
         raise SettingsError(
             f"fold {fold}: scheduler must stay reachable, got its connection lost; finished folds and epochs are "
-            "kept, so give the same command again when it is back"
+            f"kept: see that it is back, {_AGAIN}"
         )
     try:
         return future.result()
     except KilledWorker as error:
         raise SettingsError(
             f"fold {fold}: workers must live through it, got {error.allowed_failures + 1} that died; see to their "
-            "memory, then give the same command again"
+            f"memory, {_AGAIN}"
         ) from error
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and _NOT_UNDERSTOOD not in str(error):
+            raise
         raise SettingsError(
-            f"fold {fold}: a worker must have earmark installed as here, got: {error}; install it there"
+            f"fold {fold}: scheduler and workers must have earmark installed as here, got: "
+            f"{error.__cause__ or error}; install it there"
         ) from error
 
 

@@ -26,5 +26,7 @@ def in_one_line(error: Exception, folder: Path) -> str | None:
     if _DISK_FULL in words:  # TensorFlow's words, from its logs
         return f"{folder}: No space left on device; {_KEPT}"
     if isinstance(error, MemoryError) or any(full in words for full in _MEMORY_FULL):
-        return f"not enough memory; lower --batch-size or --seconds, or give --resident no; {_KEPT}"
+        return (
+            f"not enough memory; give --resident no, or lower --batch-size or --seconds with a new --name; {_KEPT}"
+        )
     return None

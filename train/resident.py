@@ -8,7 +8,7 @@ GPU, so two samples share an element. They are a variable of the layer: an array
 the program that JAX compiles.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -37,11 +37,12 @@ def is_resident(wish: str, n_bytes: int, device: str) -> bool:
 class ResidentStore:
     """The features of some clips, end to end.
 
-    features: float32 [n], two samples in each, or [n, width]. begins: int64 [clips], where each clip lies, of all
-    clips, in samples or frames; those that were not asked for have length 0. lengths: int64 [clips].
+    features: float32 [n], two samples in each, or [n, width]; None where a device has them. begins: int64 [clips],
+    where each clip lies, of all clips, in samples or frames; those that were not asked for have length 0. lengths:
+    int64 [clips].
     """
 
-    features: np.ndarray
+    features: np.ndarray | None
     begins: np.ndarray
     lengths: np.ndarray
 
@@ -78,7 +79,8 @@ class ResidentBatches:
     def __init__(self, batches: TrainingBatches, windows: Windows, store: ResidentStore):
         """store: that of the clips that the batches show."""
         self.steps = batches.steps
-        self._batches, self._windows, self._store = batches, windows, store
+        self._batches, self._windows = batches, windows
+        self._store = replace(store, features=None)  # the device has them
 
     def __call__(self, index: int) -> tuple[Plan, ...]:
         """Batch number index: a plan of n windows, answers and perhaps weights."""

@@ -213,8 +213,8 @@ def _check_features(settings: Settings) -> None:
         value = getattr(settings, name)
         if value is not None and name in _OF_OTHER_KINDS[settings.kind]:
             raise SettingsError(
-                f"--{name.replace('_', '-')} must be left out where {settings.model} reads {settings.kind}, got "
-                f"{value}; leave it out, or choose what it reads with --features"
+                f"--{name.replace('_', '-')} must be left out for {settings.model}, which reads "
+                f"{settings.features or ' or '.join(settings.net.kinds)}, got {value}"
             )
 
 

@@ -15,9 +15,12 @@ def test_a_fold_is_held_by_one_at_a_time(tmp_path):
         pass
 
 
-def test_a_fold_is_waited_for(tmp_path):
+def test_a_fold_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("ensemble.locks._LEAST_WAIT_S", 0)
     lock = FileLock(tmp_path / ".fold_0.lock", thread_local=False)
     lock.acquire()
+    with pytest.raises(PredictionsError), holding(tmp_path, 0):
+        pass
     threading.Timer(0.2, lock.release).start()
     with holding(tmp_path, 0, wait_s=60):
         assert not lock.is_locked

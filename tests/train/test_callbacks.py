@@ -146,10 +146,10 @@ def test_progress_writes_history_and_then_the_checkpoint(tmp_path):
     (tmp_path / "history_0.csv").write_text("what a run that was stopped has left")
     saved, standing = [], Standing()
     checkpoint = SimpleNamespace(
-        save=lambda net, optimizer, standing: saved.append((standing.epochs, len(standing.rows)))
+        save=lambda net, optimizer, standing: saved.append((net, optimizer, standing.epochs, len(standing.rows)))
     )
-    progress = callbacks.Progress(None, standing, tmp_path / "history_0.csv", checkpoint)
-    progress.set_model(SimpleNamespace(optimizer=None))
+    progress = callbacks.Progress("net", standing, tmp_path / "history_0.csv", checkpoint)
+    progress.set_model(SimpleNamespace(optimizer="optimizer"))
     logs = {"val_map3": 0.5, "accuracy": 0.25, "val_loss": 1.5, "val_accuracy": 0.75, "loss": 2.5, "other": 1}
     for epoch, present in enumerate([logs, {"loss": 1.5, "accuracy": 0.5}]):
         progress.on_epoch_begin(epoch)
@@ -157,7 +157,7 @@ def test_progress_writes_history_and_then_the_checkpoint(tmp_path):
     rows = list(csv.DictReader(open(tmp_path / "history_0.csv")))
     assert list(rows[0]) == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_map3", "seconds"]
     assert [(row["epoch"], row["loss"], row["val_map3"]) for row in rows] == [("1", "2.5", "0.5"), ("2", "1.5", "")]
-    assert saved == [(1, 1), (2, 2)]
+    assert saved == [("net", "optimizer", 1, 1), ("net", "optimizer", 2, 2)]
     assert standing.seconds > 0
 
 

@@ -99,6 +99,26 @@ def test_a_cluster_without_workers_is_refused():
         pass
 
 
+class Ended:
+    """A future that has ended, in one way or another."""
+
+    def __init__(self, status, error):
+        self.status, self._error = status, error
+
+    def add_done_callback(self, call):
+        call(self)
+
+    def result(self):
+        raise self._error
+
+    def release(self):
+        pass
+
+
+NOT_UNDERSTOOD = RuntimeError("Error during deserialization of the task graph. This frequently occurs if ...")
+EARMARK = "scheduler and workers must have earmark installed as here, got"
+
+
 @pytest.mark.parametrize(
     ("status", "error", "message"),
     [
@@ -107,11 +127,8 @@ def test_a_cluster_without_workers_is_refused():
             distributed.KilledWorker("fold", None, 3),
             "workers must live through it, got 4 that died; see to",
         ),
-        (
-            "error",
-            ModuleNotFoundError("No module named 'train'"),
-            "a worker must have earmark installed as here, got",
-        ),
+        ("error", ModuleNotFoundError("No module named 'train'"), EARMARK),
+        ("error", NOT_UNDERSTOOD, EARMARK),
         (
             "cancelled",
             None,
@@ -119,13 +136,8 @@ def test_a_cluster_without_workers_is_refused():
         ),
     ],
 )
-def test_a_fold_that_the_cluster_lost_is_named(monkeypatch, tmp_path, status, error, message):
-    def result():
-        raise error
-
-    future = type("Future", (), {"result": staticmethod(result), "release": lambda self: None, "status": status})()
-    client = SimpleNamespace(submit=lambda *_, **__: future, loop=None)
-    monkeypatch.setattr("train.cluster.as_completed", lambda futures, loop, timeout: list(futures))
+def test_a_fold_that_the_cluster_lost_is_named(tmp_path, status, error, message):
+    client = SimpleNamespace(submit=lambda *_, **__: Ended(status, error))
     with pytest.raises(SettingsError, match=f"fold 2: {message}"):
         list(train_on_cluster(client, settings_for("conv1d", work=tmp_path), [2]))
 
@@ -134,7 +146,7 @@ def test_a_cluster_that_has_lost_its_workers_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr("train.cluster._LOOK_S", 0.05)
     monkeypatch.setattr("train.cluster._NO_WORKERS_S", 0.1)
     options = {"n_workers": 0, "processes": False, "protocol": "tcp", "dashboard_address": None}
-    message = r"cluster must keep a worker, got none for 0.1 s; start some with `dask worker`, then give the same"
+    message = r"cluster must keep a worker, got none for 0.1 s; start some with `dask worker`, then go on"
     with (
         distributed.LocalCluster(**options) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,

@@ -6,7 +6,8 @@ from train.failures import in_one_line
 from train.settings import SettingsError
 
 FULL = (
-    "not enough memory; lower --batch-size or --seconds, or give --resident no; finished folds and epochs are kept"
+    "not enough memory; give --resident no, or lower --batch-size or --seconds with a new --name; finished folds and "
+    "epochs are kept"
 )
 
 

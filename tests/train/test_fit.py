@@ -178,10 +178,10 @@ def _kill(monkeypatch, at_epoch, before):
     """Breaks off at the end of an epoch, before or after its checkpoint is written."""
     save = Checkpoint.save
 
-    def broken(self, model, standing):
+    def broken(self, net, optimizer, standing):
         if standing.epochs == at_epoch and before:
             raise _Killed
-        save(self, model, standing)
+        save(self, net, optimizer, standing)
         if standing.epochs == at_epoch:
             raise _Killed
 
@@ -211,14 +211,20 @@ def test_a_fold_that_was_broken_off_ends_as_one_that_was_not(fit, monkeypatch, p
     assert not list(broken.path.glob("*checkpoint*"))
 
 
-def test_a_fold_of_other_settings_begins_anew(fit, monkeypatch, progress):
-    with monkeypatch.context() as patch, pytest.raises(_Killed):
-        _kill(patch, 2, before=False)
-        fit("conv2d", epochs=3)
-    again, _, _ = fit("conv2d", epochs=3, config={"seed": 2})
-    assert not any("goes on" in line for line in progress.lines)
-    alone, _, _ = fit("conv2d", epochs=3, name="alone")
-    assert np.array_equal(again.train_predictions(0), alone.train_predictions(0))
+def test_a_fold_goes_on_with_a_resident_store_and_without(fit, monkeypatch, progress):
+    changes = {"epochs": 3, "seconds": 0.5, "learning_rate": 1e-4}
+    whole, _, _ = fit("conv1d", name="whole", **changes)
+    for epoch, resident in ((1, "yes"), (2, "no")):
+        with monkeypatch.context() as patch, pytest.raises(_Killed):
+            _kill(patch, epoch, before=False)
+            fit("conv1d", name="broken", resident=resident, **changes)
+    broken, _, _ = fit("conv1d", name="broken", resident="yes", **changes)
+    assert [line for line in progress.lines if "goes on" in line] == [
+        "fold 0: goes on after epoch 1 of 3",
+        "fold 0: goes on after epoch 2 of 3",
+    ]
+    losses = [[float(row["loss"]) for row in _history(folder)] for folder in (whole, broken)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
 def test_a_loss_that_is_no_number_leaves_the_fold_unfinished(fit):

@@ -154,8 +154,8 @@ def test_a_loss_that_is_no_number_exits_2_and_keeps_earlier_folds(command, untra
         (
             MemoryError(),
             2,
-            "train: not enough memory; lower --batch-size or --seconds, or give --resident no; finished folds and "
-            "epochs are kept",
+            "train: not enough memory; give --resident no, or lower --batch-size or --seconds with a new --name; "
+            "finished folds and epochs are kept",
         ),
     ],
 )

@@ -73,9 +73,9 @@ def test_cache_is_in_the_work_folder_unless_told_otherwise():
         ({"validate_every": 0}, r"--validate-every must be at least 1, got 0"),
         ({"logmel": 0}, r"--logmel must be at least 1, got 0"),
         ({"gain": 1000.0}, r"--gain must be at most 100, got 1000"),
-        ({"mfcc": 20}, r"--mfcc must be left out where conv1d reads raw, got 20; leave it out, or choose what it"),
-        ({"logmel": 64}, r"--logmel must be left out where conv1d reads raw, got 64"),
-        ({"mfcc_sr": 8000}, r"--mfcc-sr must be left out where conv1d reads raw, got 8000"),
+        ({"mfcc": 20}, r"--mfcc must be left out for conv1d, which reads raw, got 20"),
+        ({"logmel": 64}, r"--logmel must be left out for conv1d, which reads raw, got 64"),
+        ({"mfcc_sr": 8000}, r"--mfcc-sr must be left out for conv1d, which reads raw, got 8000"),
         ({"features": "mfcc"}, r"--features must be raw, which is what conv1d reads, got mfcc"),
         (
             {"patience": 3},
