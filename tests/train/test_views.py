@@ -11,9 +11,10 @@ N, SHAPE = 300, (100, 64)
 KEYS = clip_keys([f"{number}.wav" for number in range(N)])
 CLIPS = np.arange(N) + 10
 LENGTHS = np.random.default_rng(0).integers(20, 500, N)
+MASKED = dataclasses.replace(DEFAULT, time_mask=0.1)
 
 
-def _views(epoch=0, rows=None, kind="logmel", seed=1, recipe=DEFAULT, keep=None, **changes):
+def _views(epoch=0, rows=None, kind="logmel", seed=1, recipe=MASKED, keep=None, **changes):
     keep = np.arange(N) if keep is None else keep
     recipe = dataclasses.replace(recipe, **changes)
     draws = TrainingViews(recipe, seed, CLIPS[keep], KEYS[keep], LENGTHS[keep], SHAPE, kind)
