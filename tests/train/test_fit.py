@@ -212,7 +212,7 @@ def test_a_fold_that_was_broken_off_ends_as_one_that_was_not(fit, monkeypatch, p
 
 
 def test_a_fold_goes_on_with_a_resident_store_and_without(fit, monkeypatch, progress):
-    changes = {"epochs": 3, "seconds": 0.5, "learning_rate": 1e-4}
+    changes = {"quick": True, "epochs": 3}
     whole, _, _ = fit("conv1d", name="whole", **changes)
     for epoch, resident in ((1, "yes"), (2, "no")):
         with monkeypatch.context() as patch, pytest.raises(_Killed):
