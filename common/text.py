@@ -1,0 +1,79 @@
+"""Text for a terminal: names from outside made harmless, short lists, tables, durations and sizes."""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+_NAMED = 8  # names that a line gives before it only counts
+_HARMFUL = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # controls, direction marks, lone surrogates, line ends
+
+
+def escaped(text: object) -> str:
+    r"""Text with everything that could steer a terminal written as in JSON.
+
+    >>> print(escaped("\x1b[2Jrain\n.wav"))
+    \u001b[2Jrain\u000a.wav
+    """
+    text = str(text)
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_escape(c) if unicodedata.category(c) in _HARMFUL else c for c in text)
+
+
+def listed(names: Iterable[object], most: int = _NAMED) -> str:
+    """Names with commas between, at most so many of them, and how many more there are.
+
+    >>> listed(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    names = list(names)
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(map(escaped, names[:most])) + more
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[int] = ()) -> list[str]:
+    """The lines of a table whose columns are as wide as they need to be.
+
+    Args:
+        right: numbers of the columns that are aligned to the right.
+
+    >>> print(*table(["net", "folds"], [["conv1d", 10]], right=[1]), sep="\\n")
+    net     folds
+    conv1d     10
+    """
+    lines = [[escaped(cell) for cell in line] for line in (header, *rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    right = set(right)
+    return [
+        "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words, to the second or the minute.
+
+    >>> duration(75), duration(7260)
+    ('1 min 15 s', '2 h 01 min')
+    """
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
+
+
+def megabytes(n_bytes: float) -> str:
+    """Bytes in words.
+
+    >>> megabytes(12_345_678)
+    '12.3 MB'
+    """
+    return f"{n_bytes / 1e6:,.1f} MB"
+
+
+def _escape(character: str) -> str:
+    number = ord(character)
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
