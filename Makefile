@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 DEMO := --work demo/work
-EXTRAS := tensorboard dask s3 bench dev  # what is locked: the other backends are gigabytes
+PARALLEL := --numprocesses auto --dist worksteal
+EXTRAS := tensorboard dask buckets bench dev  # what is locked: the other backends are gigabytes
 
 .PHONY: demo test test-slow test-backends bench lint lock clean
 
@@ -23,10 +24,10 @@ demo: $(VENV)/ready
 	$(RUN) -m ensemble --both $(DEMO)
 
 test: $(VENV)/ready
-	$(RUN) -m pytest -m "not slow"
+	$(RUN) -m pytest $(PARALLEL) -m "not slow"
 
 test-slow: $(VENV)/ready
-	$(RUN) -m pytest -m slow
+	$(RUN) -m pytest $(PARALLEL) -m slow
 
 test-backends: $(VENV)/ready
 	$(RUN) -m pip install --quiet --no-build-isolation --editable '.[backends]'
