@@ -1,8 +1,9 @@
 """Switching a cache to a new form of itself that was built beside it, whatever kills the process meanwhile.
 
 The new form is built in a temporary folder of ours inside the cache. One rename, to `.earmark-compacted/`, is the
-moment from which it counts: its entries then replace the old ones, and if the process is killed, whoever writes next
-finishes that. The manifest is removed first and put in place last, so nobody reads a cache that is half old, half new.
+moment from which it counts: its entries then replace the old ones. Where the process is killed in between, whoever
+writes next finishes that. The manifest is removed first and put in place last, so that nobody reads a cache that is
+half old and half new.
 """
 
 import os
