@@ -229,24 +229,37 @@ class GroupWriter:
         Args:
             blocks: [time, ...], the pieces of the features along time; each is copied before the next is asked for.
         """
-        self.blank(slot)
-        start, end, length = self._offsets[slot], self._ends[slot], self._specification.chunk_length
-        position, hashed = start, xxhash.xxh3_64()
+        self.begin(slot)
         try:
             for block in blocks:
-                block = np.ascontiguousarray(block, self._specification.dtype)
-                if position + len(block) > end:
-                    raise ValueError(f"slot {slot} has room for {end - start} elements, got more")
-                hashed.update(memoryview(block).cast("B"))
-                while len(block):
-                    self._advance(position // length)
-                    part = self._features[position % length :][: len(block)]
-                    part[:] = block[: len(part)]
-                    block, position = block[len(part) :], position + len(part)
+                self.append(block)
         except BaseException:
             self.blank(slot)
             raise
-        return position - start, hashed.hexdigest() if position > start else ""
+        return self.end()
+
+    def begin(self, slot: int) -> None:
+        """Begin a slot in place of what was there, for whoever has the pieces of several stores by turns."""
+        self.blank(slot)
+        self._slot, self._position, self._hashed = slot, self._offsets[slot], xxhash.xxh3_64()
+
+    def append(self, block: np.ndarray) -> None:
+        """Write the next piece, [time, ...], of the slot that was begun; it is copied."""
+        length, end = self._specification.chunk_length, self._ends[self._slot]
+        block = np.ascontiguousarray(block, self._specification.dtype)
+        if self._position + len(block) > end:
+            raise ValueError(f"slot {self._slot} has room for {end - self._offsets[self._slot]} elements, got more")
+        self._hashed.update(memoryview(block).cast("B"))
+        while len(block):
+            self._advance(self._position // length)
+            part = self._features[self._position % length :][: len(block)]
+            part[:] = block[: len(part)]
+            block, self._position = block[len(part) :], self._position + len(part)
+
+    def end(self) -> tuple[int, str]:
+        """The length and checksum of the slot that was begun."""
+        length = self._position - self._offsets[self._slot]
+        return length, self._hashed.hexdigest() if length else ""
 
     def blank(self, slot: int) -> None:
         """Leave silence where a slot lies. No later slot may have been written."""
