@@ -1,8 +1,9 @@
 """Mel power of a clip's frames: window, FFT, power and mel filters, `LANES` frames side by side.
 
-The innermost loop of every step runs over frames, so that each step vectorises whatever it does along a frame, and
-the samples are transposed once for the four frames that each is in. Measured on clips of 5 s: 0.51 ms a clip,
-against 1.27 ms with `scipy.fft.rfft` of 64 frames a call and the filters applied frame by frame.
+The innermost loop of every step runs over frames, so each step vectorises whatever it does along a frame. The
+samples are transposed once for the four frames that each is in. The spectrum is computed once for all filter banks
+that are asked for: 64 and 128 bands together take 1.03 times as long as 128 bands alone. A band's numbers do not
+depend on which other bands are computed with it, nor a frame's on the frames beside it.
 
     tile      512 x (LANES + 4)    samples, transposed once: sample o of hop b, so that all four hops of every frame
                                    are stretches of its rows
@@ -13,6 +14,7 @@ Sources: Van Loan, Computational Frameworks for the Fast Fourier Transform, 1992
 section 1.7, here in radix 4, and transforms of real data, section 4.3; `librosa.filters.mel`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,10 +22,11 @@ import librosa
 import numpy as np
 from numba import njit
 
-from cache.specification import LogmelSpecification, MfccSpecification
+from featurize.buffers import Buffers
 
 LANES = 16  # float32 numbers in the widest vectors there are
 N_FFT, HOP = 2048, 512
+GRAIN = 64  # frames come in multiples of it, so that a DCT of so many gives the same bits however a clip is cut
 _POINTS = N_FFT // 2
 _IMAGINARY = _POINTS * LANES  # where imaginary parts begin
 _STEP = HOP // 2  # points of a hop
@@ -49,22 +52,63 @@ class _Tables:
 
 
 def mel_power(
-    samples: np.ndarray, begin: int, specification: LogmelSpecification | MfccSpecification, mel: np.ndarray
-) -> None:
-    """Write the mel power of frames, a hop apart, to mel.
+    samples: np.ndarray,
+    sample_rate: int,
+    banks: Sequence[int] = (128,),
+    begin: int = -N_FFT // 2,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Mel power of frames of 2,048 samples, 512 apart, under a Hann window.
 
     Args:
-        samples: float32 [n]; what a frame covers outside of them, before the first too, is zero.
-        begin: where the first frame begins; may be negative.
-        mel: float32 [frames, n_mels].
-    Raises:
-        ValueError: n_fft or hop_length are not those that this is made for.
-    Source: librosa 0.11, `feature.melspectrogram`.
+        samples: float32 [n]. What a frame covers outside of them, before the first too, is zero.
+        sample_rate: Hz.
+        banks: bands of each mel filter bank; each goes from 0 Hz to half the sample rate.
+        begin: where the first frame begins; by default it is centred on the first sample.
+        out: float32 [n_frames, sum(banks)], filled and returned; by default 1 + n // 512 frames, or none.
+    Returns:
+        float32 [n_frames, sum(banks)], bank after bank.
+    Source: librosa 0.11, `feature.melspectrogram` with its defaults.
+
+    >>> tone = np.cos(2 * np.pi * 1000 / 44100 * np.arange(4096))
+    >>> power = mel_power(tone, 44100, banks=(64, 128))
+    >>> power.shape, int(power[4, :64].argmax())
+    ((9, 192), 15)
     """
-    if (specification.n_fft, specification.hop_length) != (N_FFT, HOP):
-        raise ValueError(f"n_fft and hop_length must be {N_FFT} and {HOP}, got {specification}")
-    t = _tables(specification)
-    _mel_power(samples, begin, t.window, t.twiddles, t.turn, t.weight, t.row, t.end, mel)
+    samples = np.require(samples, np.float32, "CW")
+    if out is None:
+        out = np.empty((1 + len(samples) // HOP if len(samples) else 0, sum(banks)), np.float32)
+    t = _tables(sample_rate, tuple(banks))
+    _mel_power(samples, begin, t.window, t.twiddles, t.turn, t.weight, t.row, t.end, out)
+    return out
+
+
+class MelFrames:
+    """Mel power of a clip's frames while its samples arrive in blocks; the first frame is centred on sample 0."""
+
+    def __init__(self, sample_rate: int, banks: Sequence[int], buffers: Buffers):
+        """sample_rate: Hz. banks: as for `mel_power`."""
+        self._sample_rate, self._banks, self._buffers = sample_rate, tuple(banks), buffers
+        self._rest, self._begin = np.empty(0, np.float32), -N_FFT // 2  # of the next frame, counted in the rest
+        self._n_samples = self._n_frames = 0
+
+    def push(self, block: np.ndarray, last: bool) -> np.ndarray:
+        """Take the next block, float32 [n], and return the frames that are complete: float32 [frames, bands].
+
+        All but the last return a multiple of `GRAIN` frames. The array is valid until the next call.
+        """
+        samples = np.concatenate([self._rest, block]) if len(self._rest) else block
+        self._n_samples += len(block)
+        if last:
+            n_frames = 1 + self._n_samples // HOP - self._n_frames if self._n_samples else 0
+        else:
+            n_frames = max(0, (len(samples) - self._begin - N_FFT) // HOP + 1) // GRAIN * GRAIN
+        mel = self._buffers.take(f"mel {self._sample_rate}", (n_frames, sum(self._banks)))
+        mel_power(samples, self._sample_rate, self._banks, self._begin, mel)
+        self._n_frames, self._begin = self._n_frames + n_frames, self._begin + n_frames * HOP
+        used = max(0, self._begin)
+        self._rest, self._begin = samples[used:].copy(), self._begin - used
+        return mel
 
 
 @njit(cache=True, **_FAST)
@@ -206,19 +250,18 @@ def _filter(power, weight, row, end, bands):
             t += 1
 
 
-@lru_cache(maxsize=8)
-def _tables(specification: LogmelSpecification | MfccSpecification) -> _Tables:
-    n_fft, n_mels = specification.n_fft, specification.n_mels
-    filters = librosa.filters.mel(sr=specification.sample_rate, n_fft=n_fft, n_mels=n_mels)
+@lru_cache(maxsize=16)
+def _tables(sample_rate: int, banks: tuple[int, ...]) -> _Tables:
+    filters = np.concatenate([librosa.filters.mel(sr=sample_rate, n_fft=N_FFT, n_mels=bank) for bank in banks])
     band, k = filters.nonzero()
     low, high = 2 * k, 2 * (_POINTS - k) + 1
     return _Tables(
-        window=librosa.filters.get_window("hann", n_fft, fftbins=True).astype(np.float32),
+        window=librosa.filters.get_window("hann", N_FFT, fftbins=True).astype(np.float32),
         twiddles=np.concatenate([_twiddles(_POINTS // 4**stage) for stage in range(5)]),
-        turn=_parts(np.exp(-2j * np.pi * np.arange(_POINTS // 2 + 1) / n_fft)),
+        turn=_parts(np.exp(-2j * np.pi * np.arange(_POINTS // 2 + 1) / N_FFT)),
         weight=filters[band, k] / 4,  # the power is that of twice each bin
         row=np.where(k <= _POINTS // 2, low, high) * LANES,
-        end=np.cumsum(np.bincount(band, minlength=n_mels)),
+        end=np.cumsum(np.bincount(band, minlength=sum(banks))),
     )
 
 
