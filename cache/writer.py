@@ -239,16 +239,16 @@ class GroupWriter:
         return self.end()
 
     def begin(self, slot: int) -> None:
-        """Begin a slot in place of what was there, for whoever has the pieces of several stores by turns."""
+        """Begin a slot in place of what was there, then `append` and `end`: `write`, for several stores by turns."""
         self.blank(slot)
         self._slot, self._position, self._hashed = slot, self._offsets[slot], xxhash.xxh3_64()
 
     def append(self, block: np.ndarray) -> None:
         """Write the next piece, [time, ...], of the slot that was begun; it is copied."""
-        length, end = self._specification.chunk_length, self._ends[self._slot]
+        length, room = self._specification.chunk_length, self._ends[self._slot] - self._position
         block = np.ascontiguousarray(block, self._specification.dtype)
-        if self._position + len(block) > end:
-            raise ValueError(f"slot {self._slot} has room for {end - self._offsets[self._slot]} elements, got more")
+        if len(block) > room:
+            raise ValueError(f"slot {self._slot} has room for {room} more elements, got {len(block)}")
         self._hashed.update(memoryview(block).cast("B"))
         while len(block):
             self._advance(self._position // length)
@@ -285,7 +285,7 @@ class GroupWriter:
         last = memoryview(self._features).cast("B")
         receipt = Receipt(self._group, (*self._checksums, checksum(last)), results, versions)
         self._check()
-        staying = tuple(result for result in results if self._laid.get(result.slot) == result)
+        staying = tuple(result for result in results if result.slot in self._laid)
         if self._earlier and staying:  # their recordings may be gone: a kill from here on must not lose them
             write_receipt(self._store, replace(self._earlier, slots=staying), self._durable)
         else:
