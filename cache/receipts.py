@@ -35,7 +35,7 @@ _SCHEMA = pa.schema(
         ("native_samples", pa.int64()),
     ]
 )
-_MAY_BE_NEGATIVE = {"value", "mtime_ns"}
+_MAY_BE_NEGATIVE = {"value", "mtime_ns", "size"}  # size: -1, of a recording that was not there
 _ROWS = 1 << 13  # results that are Python objects at a time
 _MOST_BYTES = 1 << 26  # of a receipt that is read
 _END = b'"\n}'

@@ -123,7 +123,7 @@ def when_held(meeting, action):
 
 def test_what_a_job_raises_comes_back(every_kind, tmp_path, featurize, dask):
     with pytest.raises(StoppedError, match=r"text\.wav: not a recording .*; stopped, as --on-error stop asks"):
-        featurize(every_kind, tmp_path / "cache", stop_on_error=True, **dask)
+        featurize(every_kind, tmp_path / "cache", on_error="stop", **dask)
 
 
 def test_a_worker_with_other_versions_is_refused(every_kind, tmp_path, featurize, dask, monkeypatch):
