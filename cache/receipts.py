@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from enum import IntEnum
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import xxhash
 
@@ -160,18 +161,25 @@ def read_receipt(store: Storage, group: int) -> Receipt:
     return Receipts([read_columns(store, group)])[group]
 
 
-def read_receipts(store: Storage, lost_chunks: bool = False) -> Receipts:
+def read_receipts(store: Storage, plan: pd.DataFrame | None = None, lost_chunks: bool = False) -> Receipts:
     """All sound receipts of a store whose chunk files are there; the groups of the others are to be done again.
 
     Args:
+        plan: give only those whose slots lie in this plan, and in their group there.
         lost_chunks: give those as well of which a chunk file is missing.
+    Raises:
+        CacheError: a receipt of another version.
     """
     there = chunk_files(store)
+    groups = None if plan is None else plan["group"].to_numpy()
 
     def sound(group: int) -> dict | None:
         try:
             body = read_columns(store, group)
         except (DamagedError, OSError):
+            return None
+        slots = body["slots"]["slot"]
+        if groups is not None and not (max(slots, default=0) < len(groups) and (groups[slots] == group).all()):
             return None
         chunks = range(group, group + len(body["checksums"]))
         return body if lost_chunks or all(chunk in there for chunk in chunks) else None
@@ -219,9 +227,8 @@ def read_columns(store: Storage, group: int) -> dict:
     except CacheError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise DamagedError(
-            f"{folder / key}: damaged receipt ({error!s:.80}); run featurize to make its chunk again"
-        ) from error
+        what = f"damaged receipt ({error!s:.80}); run featurize to make its chunk again"
+        raise DamagedError(f"{folder / key}: {what}") from error
     return body
 
 

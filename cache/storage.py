@@ -28,6 +28,7 @@ from common.files import is_temporary, make_folder, sweep, sync, write_atomic
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 _NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
+_ENVIRONMENT = ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_ACCESS_KEY_ID")  # on which a client depends
 _FORBIDDEN = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
 
 
@@ -41,7 +42,7 @@ class DamagedError(CacheError):
 
 @dataclass(frozen=True)
 class File:
-    """A file or an object: its key, bytes, time of last change (whole seconds in a bucket) and, in a bucket, ETag."""
+    """A file or an object: its key, its bytes, the time of its last change; in a bucket whole seconds, and ETag."""
 
     key: str
     size: int
@@ -68,6 +69,23 @@ class Storage:
         with suppress(OSError):
             return self.read(key, len(data) + 1) == data
         return False
+
+    def stage(self, key: str, data: bytes | memoryview, durable: bool = False) -> str:
+        """Write data under a temporary name of ours; returns that key, for `publish`."""
+        staged = str(PurePosixPath(key).with_name(f".earmark-{secrets.token_hex(4)}-{PurePosixPath(key).name}"))
+        self.write(staged, data, durable)
+        return staged
+
+    def hold(self) -> "Storage":
+        """On a disk, the folder that is there now; a bucket has no folders that could be replaced as a whole."""
+        return self
+
+    def is_current(self) -> bool:
+        """Whether what `hold` gave is still what lies at this place."""
+        return True
+
+    def make_folder(self, key: str = "", durable: bool = False) -> None:
+        """On a disk, make a folder if it is not there."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Storage) and str(self) == str(other)
@@ -144,12 +162,6 @@ class LocalStorage(Storage):
     def write(self, key: str, data: bytes | memoryview, durable: bool = False) -> None:
         """Write a file, whole or not at all; folders are made as needed. durable: return when it is on the disk."""
         write_atomic(self.path(key), data, durable)
-
-    def stage(self, key: str, data: bytes | memoryview, durable: bool = False) -> str:
-        """Write data under a temporary name of ours; returns that key, for `publish`."""
-        staged = str(PurePosixPath(key).with_name(f".earmark-{secrets.token_hex(4)}-{PurePosixPath(key).name}"))
-        self.write(staged, data, durable)
-        return staged
 
     def publish(self, staged: str, key: str, durable: bool = False) -> None:
         """Give what was staged its name, in place of what has it."""
@@ -288,14 +300,6 @@ class BucketStorage(Storage):
         """
         raise CacheError(f"{self}: must be on a disk, got a place in a bucket; name a folder")
 
-    def hold(self) -> "BucketStorage":
-        """The storage itself: a bucket has no folders that could be replaced as a whole."""
-        return self
-
-    def is_current(self) -> bool:
-        """Always true, see `hold`."""
-        return True
-
     def read_with_look(self, key: str, n_bytes: int | None = None) -> tuple[bytes, File]:
         """The bytes of an object, or its first n_bytes, and what `look` says of the whole; errors as of `read`."""
         options = {} if n_bytes is None else {"range": (0, n_bytes)}
@@ -331,12 +335,6 @@ class BucketStorage(Storage):
                 if found == data:
                     return file.etag
             raise
-
-    def stage(self, key: str, data: bytes | memoryview, durable: bool = False) -> str:
-        """Put data under a temporary key of ours; returns it, for `publish`."""
-        staged = str(PurePosixPath(key).with_name(f".earmark-{secrets.token_hex(4)}-{PurePosixPath(key).name}"))
-        self.write(staged, data)
-        return staged
 
     def publish(self, staged: str, key: str, durable: bool = False) -> None:
         """Give what was staged its key; the bucket copies it."""
@@ -380,9 +378,6 @@ class BucketStorage(Storage):
         with self._errors("") as (obstore, client):
             return next(iter(obstore.list(client, self._prefix or None, chunk_size=1)), None) is not None
 
-    def make_folder(self, key: str = "", durable: bool = False) -> None:
-        """Nothing: a bucket has no folders."""
-
     def sweep(self) -> None:
         """Delete our temporary objects, which killed writers left, below the prefix."""
         for file in self.files():
@@ -398,19 +393,19 @@ class BucketStorage(Storage):
         import obstore  # here, as only buckets need it: it is an extra
 
         try:
-            yield obstore, _client(self._bucket, os.environ.get("AWS_ENDPOINT_URL", ""), os.getpid())
+            yield obstore, _client(self._bucket, os.getpid(), *map(os.environ.get, _ENVIRONMENT))
         except (obstore.exceptions.BaseError, OSError, ValueError) as error:
             raise _os_error(error, str(self / key if key else self)) from error
 
 
 @lru_cache(maxsize=8)
-def _client(bucket: str, endpoint: str, process: int):
-    """A client for a bucket; threads share one, but a forked process needs its own."""
+def _client(bucket: str, process: int, endpoint: str | None, profile: str | None, key: str | None):
+    """A client for a bucket, made anew in a forked process, where threads may not share that of its parent."""
     from obstore.store import from_url
 
     options: dict = {"client_options": {"timeout": "10min", "read_timeout": "1min", "connect_timeout": "5s"}}
-    options["client_options"]["allow_http"] = bool(re.match(r"http://(localhost|127\.|\[::1\])", endpoint))
-    if bucket.startswith("s3:") and "AWS_PROFILE" in os.environ:
+    options["client_options"]["allow_http"] = bool(re.match(r"http://(localhost|127\.|\[::1\])", endpoint or ""))
+    if bucket.startswith("s3:") and profile:
         from obstore.auth.boto3 import Boto3CredentialProvider
 
         options["credential_provider"] = Boto3CredentialProvider()
@@ -453,22 +448,19 @@ def open_storage(place: "str | Path | Storage") -> LocalStorage | BucketStorage:
     """
     if isinstance(place, Storage):
         return place
-    if isinstance(place, Path) or "://" not in place:
+    if isinstance(place, Path) or not re.match(r"(s3|gs|az):|\w+://", place):
         return LocalStorage(place)
-    scheme, _, rest = place.partition("://")
-    bucket, _, prefix = rest.partition("/")
-    prefix = prefix.rstrip("/")
-    if scheme not in {"s3", "gs", "az"} or not bucket or {"", ".", ".."} & set(prefix.split("/")) - {prefix}:
+    found = re.fullmatch(r"((?:s3|gs|az)://[^/]+)((?:/[^/]+)*)/*", place)
+    if not found or {".", ".."} & set(found[2].split("/")):
         raise CacheError(
             f"{place}: must be a folder, or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
         )
-    storage = BucketStorage(f"{scheme}://{bucket}", prefix)
+    storage = BucketStorage(found[1], found[2].lstrip("/"))
     try:
         storage.exists()
     except ImportError as error:
-        raise CacheError(
-            f'{place}: a bucket needs {error.name}, which is not installed; pip install "earmark[buckets]"'
-        ) from error
+        needed = f'{error.name}, which is not installed; pip install "earmark[buckets]"'
+        raise CacheError(f"{place}: a bucket needs {needed}") from error
     except FileNotFoundError as error:
         raise CacheError(f"{place}: there is no such bucket; make it, or correct the name") from error
     except PermissionError as error:
