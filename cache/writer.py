@@ -249,7 +249,7 @@ class GroupWriter:
         block = np.ascontiguousarray(block, self._specification.dtype)
         if len(block) > room:
             raise ValueError(f"slot {self._slot} has room for {room} more elements, got {len(block)}")
-        self._hashed.update(memoryview(block).cast("B"))
+        self._hashed.update(block)  # xxhash takes an array without elements, memoryview.cast does not
         while len(block):
             self._advance(self._position // length)
             part = self._features[self._position % length :][: len(block)]

@@ -74,7 +74,7 @@ def summary_lines(todo: Todo, summary: Summary, seconds: float) -> Iterator[str]
     for name, row in zip(clip_names(todo.clips, todo.clips.iloc[summary.failed]), summary.failed, strict=True):
         yield f"failed: {name}: {escaped(summary.reasons[row])}"
     for name, row in zip(clip_names(todo.clips, todo.clips.iloc[summary.kept]), summary.kept, strict=True):
-        yield f"not read again, its former features are kept: {name}: {escaped(summary.reasons[row])}"
+        yield f"could not be read, so its former features are kept: {name}: {escaped(summary.reasons[row])}"
     yield from _unlisted(todo)
     for kind, sets in equal_recordings(todo.clips, text_array(todo.plan()["digest"]), todo.seconds() > 0).items():
         yield f"equal recordings {kind}: {listed(' = '.join(clip_names(todo.clips, rows)) for rows in sets)}"
@@ -130,7 +130,7 @@ def _unlisted(todo: Todo) -> Iterator[str]:
         what = (
             "removed from the clip table"
             if todo.pruned
-            else "kept in training and prediction (--prune removes them)"
+            else "kept for training and prediction (--prune removes them)"
         )
         yield f"{len(todo.unlisted):,} clips that the dataset does not list, {what}: {_named(todo, todo.unlisted)}"
 

@@ -1,5 +1,6 @@
 """A small dataset with every kind of clip, and what it takes to featurize it quickly."""
 
+import errno
 import os
 import shutil
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import soundfile as sf
 from cache.specification import MfccSpecification, RawSpecification
 from cache.storage import open_storage
 from featurize.datasets import read_dataset
+from featurize.decode import ReadError, Recording
 from featurize.run import plan_run, run
 from featurize.settings import Options
 
@@ -100,3 +102,21 @@ def as_nobody(tmp_path):
             os.seteuid(0)
 
     return as_nobody
+
+
+@pytest.fixture
+def unreadable(monkeypatch):
+    """A context manager in which reading a recording of this name ends in an I/O error."""
+
+    @contextmanager
+    def unreadable(name):
+        def recording(source, *arguments):
+            if source.name == name:
+                raise ReadError.of(OSError(errno.EIO, os.strerror(errno.EIO), str(source)))
+            return Recording(source, *arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr("featurize.job.Recording", recording)
+            yield
+
+    return unreadable

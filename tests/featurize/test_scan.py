@@ -17,7 +17,9 @@ from featurize.scan import ABSENT, UNREADABLE, Recordings, equal_recordings, mer
 
 @pytest.fixture
 def dataset(tmp_path, write_dataset, noise):
-    return read_dataset(open_storage(write_dataset(tmp_path, {f"{i}.wav": noise(1 + i, 2000, seed=i) for i in range(3)})))
+    return read_dataset(
+        open_storage(write_dataset(tmp_path, {f"{i}.wav": noise(1 + i, 2000, seed=i) for i in range(3)}))
+    )
 
 
 @pytest.fixture
@@ -130,7 +132,10 @@ def test_an_unreadable_subfolder_is_as_if_its_files_were_not_there(dataset, as_n
     files = pd.Series(["audio_train/0.wav", "audio_train/closed/a.wav"])
     with as_nobody():
         recordings = Recordings(dataset.folder)
-        assert recordings.look(files)[0, 1] == ABSENT and recordings.headers(files)[0].tolist() == [2000, UNREADABLE]
+        assert recordings.look(files)[0, 1] == ABSENT and recordings.headers(files)[0].tolist() == [
+            2000,
+            UNREADABLE,
+        ]
 
 
 def test_headers_are_in_the_order_of_the_files(dataset):

@@ -56,15 +56,18 @@ def test_removals_of_clips_of_one_name_in_both_splits_are_two(data, tmp_path, fe
     (data / "sample_submission.csv").unlink()
     for options in ({"prune": True}, {}):
         lines = list(plan_lines(planned(data, tmp_path / "cache", [RAW], limit=11, **options)))
-        assert any("2 clips that the dataset does not list, " in line and line.endswith(": train/11.wav, test/11.wav") for line in lines), lines
+        assert any(
+            "2 clips that the dataset does not list, " in line and line.endswith(": train/11.wav, test/11.wav")
+            for line in lines
+        ), lines
 
 
 def test_clips_no_longer_listed_are_said(data, tmp_path, featurize, planned):
     featurize(data, tmp_path / "cache", [RAW])
-    lines = plan_lines(planned(data, tmp_path / "cache", [RAW], limit=10))
+    lines = list(plan_lines(planned(data, tmp_path / "cache", [RAW], limit=10)))
     line = "2 clips that the dataset does not list, kept for training and prediction (--prune removes them): 10.wav, 11.wav"
     assert line in lines
-    lines = plan_lines(planned(data, tmp_path / "cache", [RAW], limit=10, prune=True))
+    lines = list(plan_lines(planned(data, tmp_path / "cache", [RAW], limit=10, prune=True)))
     assert "2 clips that the dataset does not list, removed from the clip table: 10.wav, 11.wav" in lines
 
 

@@ -61,7 +61,9 @@ def test_a_job_is_made_of_plain_values(data, cache, planned):
     assert {type(number) for number in (*numbers, slot.header.native_rate)} == {int} and type(slot.digest) is str
 
 
-def test_only_the_stores_that_lack_a_group_are_targets_and_their_chunks_are_counted(data, cache, planned, featurize):
+def test_only_the_stores_that_lack_a_group_are_targets_and_their_chunks_are_counted(
+    data, cache, planned, featurize
+):
     featurize(data, cache, [RAW])
     withdraw(open_storage(cache / RAW.name), 2)
     todo = planned(data, cache, [RAW, MFCC])
@@ -154,7 +156,9 @@ def test_fewer_coefficients_do_not_serve_more(stores):
 def test_an_asked_store_of_another_specification_is_refused_by_name(own_data, cache, featurize):
     featurize(own_data, cache, [RAW])
     (cache / "raw-100.zarr").rename(cache / "raw-300.zarr")
-    with pytest.raises(CacheError, match=r"raw-300\.zarr: specification must be the one that its name says, got that"):
+    with pytest.raises(
+        CacheError, match=r"raw-300\.zarr: specification must be the one that its name says, got that"
+    ):
         stores_to_update(open_storage(cache), [RawSpecification(300)])
 
 
