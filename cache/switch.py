@@ -1,6 +1,6 @@
-"""Switching a cache to a new form of itself that was built beside it, whatever kills the process meanwhile.
+"""Folders that are built whole under a temporary name of ours and renamed at the end: new and compacted ones.
 
-The new form is built in a temporary folder of ours inside the cache. One rename, to `.earmark-compacted/`, is the
+A compaction builds the cache's new form in a folder inside the cache. One rename, to `.earmark-compacted/`, is the
 moment from which it counts: its entries then replace the old ones. Where the process is killed in between, whoever
 writes next finishes that. The manifest is removed first and put in place last, so that nobody reads a cache that is
 half old and half new.
@@ -13,9 +13,37 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from common.files import is_temporary
+from common import EarmarkError
+from common.files import is_temporary, sync
+from common.text import megabytes
 
 _DONE, _MANIFEST = ".earmark-compacted", "manifest.json"
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """Build a folder; yields where to, and moves it to target at the end. Only what was made here is ever removed.
+
+    A missing target is built beside it, an empty one (which may be a mount, or the current folder) inside it.
+
+    Raises:
+        EarmarkError: target is not a folder, or not empty.
+    """
+    target = Path(os.path.abspath(target))  # `missing/..` too is a folder that a rename can make
+    if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
+        raise EarmarkError(f"{target}: must be a new or an empty folder, but something is there; give another one")
+    is_there = target.is_dir()
+    built = _temporary(target if is_there else target.parent, target.name)
+    built.mkdir(parents=True)
+    try:
+        yield built
+        if is_there:
+            _move_entries(built, target)
+        else:
+            os.rename(built, target)
+    except BaseException:
+        shutil.rmtree(built, ignore_errors=True)
+        raise
 
 
 @contextmanager
@@ -33,29 +61,48 @@ def switching(folder: Path) -> Iterator[Path]:
         shutil.rmtree(built, ignore_errors=True)
         raise
     os.rename(built, folder / _DONE)
-    _sync(folder)
+    sync(folder)
     finish_switch(folder)
 
 
 def finish_switch(folder: Path) -> None:
     """Finish a switch that was interrupted, and remove what killed ones left; the writer's lock must be held."""
     done = folder / _DONE
-    if done.is_dir():
+    if is_switching(folder):
         if (done / _MANIFEST).exists():
             (folder / _MANIFEST).unlink(missing_ok=True)
-        for entry in sorted(done.iterdir(), key=lambda entry: (entry.name == _MANIFEST, entry.name)):
-            if (folder / entry.name).exists():
-                os.rename(folder / entry.name, _temporary(folder, entry.name))
-            os.rename(entry, folder / entry.name)
-        done.rmdir()
-    if folder.is_dir():
-        for path in [path for path in folder.iterdir() if is_temporary(path.name)]:
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        _move_entries(done, folder)
+    for path in [path for path in folder.iterdir() if is_temporary(path.name)] if folder.is_dir() else ():
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def is_switching(folder: Path) -> bool:
     """Whether a switch was interrupted, so that the cache is neither its old nor its new form."""
     return (folder / _DONE).is_dir()
+
+
+def require_space(folder: Path, n_bytes: int, advice: str) -> None:
+    """Refuse to write more than the disk has room for.
+
+    Args:
+        folder: need not be there yet. advice: what to do.
+    Raises:
+        EarmarkError: the disk is too small.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if n_bytes > (free := shutil.disk_usage(there).free):
+        raise EarmarkError(
+            f"{folder}: free disk space must be at least {megabytes(n_bytes)}, got {megabytes(free)}; {advice}"
+        )
+
+
+def _move_entries(built: Path, folder: Path) -> None:
+    """Move all entries of a folder up into another, the manifest last; what they replace is set aside."""
+    for entry in sorted(built.iterdir(), key=lambda entry: (entry.name == _MANIFEST, entry.name)):
+        if (folder / entry.name).exists():
+            os.rename(folder / entry.name, _temporary(folder, entry.name))
+        os.rename(entry, folder / entry.name)
+    built.rmdir()
 
 
 def _temporary(folder: Path, name: str) -> Path:
@@ -65,12 +112,4 @@ def _temporary(folder: Path, name: str) -> Path:
 def _sync_all(folder: Path) -> None:
     for root, _, names in os.walk(folder):
         for path in (*(Path(root, name) for name in names), Path(root)):
-            _sync(path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            sync(path)
