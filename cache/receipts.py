@@ -263,6 +263,7 @@ def _key(group: int) -> str:
 def _body(receipt: Receipt) -> dict:
     columns = {field.name: [getattr(slot, field.name) for slot in receipt.slots] for field in fields(SlotResult)}
     columns["status"] = [int(status) for status in columns["status"]]
+    columns["value"] = [float(value) for value in columns["value"]]
     return {
         "group": receipt.group,
         "checksums": list(receipt.checksums),

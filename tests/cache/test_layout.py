@@ -1,21 +1,34 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
+import zarr
+from zarr.storage import MemoryStore
 
-from cache.errors import CacheError
-from cache.plan import (
-    FILE_NAME,
+from cache.layout import (
+    SLOTS_PER_CHUNK,
     chunks_per_slot,
     empty_plan,
+    feature_chunk_key,
     n_chunks,
     pack,
-    read_plan,
+    plan_of,
+    slot_arrays,
     slot_starts,
-    write_plan,
+    store_files,
 )
-from cache.specification import MfccSpecification, RawSpecification
+from cache.receipts import Receipt, Receipts, SlotResult, Status
+from cache.specification import LogmelSpecification, MfccSpecification, RawSpecification
+from cache.storage import CacheError
 
-SPECIFICATIONS = (RawSpecification(100), MfccSpecification(4, 2000))
+SPECIFICATIONS = (
+    RawSpecification(100),
+    RawSpecification(100, "float32"),
+    MfccSpecification(4, 2000),
+    LogmelSpecification(3, 1000),
+)
+RAW, _, MFCC, _ = SPECIFICATIONS
 
 
 def _pack(seconds, first_group=0) -> list[int]:
@@ -102,43 +115,138 @@ def test_the_number_of_chunks_covers_a_long_clip_at_the_end(make_plan):
     assert n_chunks(make_plan([600, 3])) == 4
 
 
-def test_parquet_round_trip(tmp_path, make_plan):
+def _result(plan, slot, **fields) -> SlotResult:
+    said = {name: plan[name].iloc[slot] for name in ("file", "size", "mtime_ns", "native_rate", "native_samples")}
+    said = {name: value if name == "file" else int(value) for name, value in said.items()}
+    fields = {"status": Status.OK, "length": 10 + slot, "value": 0.5 + slot, **fields}
+    return SlotResult(slot, plan["digest"].iloc[slot], **fields, **said)
+
+
+def _receipts(plan, without=(), **fields) -> Receipts:
+    """Receipts of all slots but some."""
+    groups = plan.groupby("group").groups
+    slots = {group: [slot for slot in found if slot not in without] for group, found in groups.items()}
+    return Receipts(
+        Receipt(int(group), ("a" * 16,), tuple(_result(plan, int(slot), **fields) for slot in found), {})
+        for group, found in slots.items()
+        if found
+    )
+
+
+def test_receipts_become_arrays_by_slot(make_plan):
+    plan = make_plan([3, 4, 300, 5])
+    arrays = slot_arrays(plan, RAW, _receipts(plan, without=[2], status=Status.TRUNCATED))
+    assert arrays.start.tolist() == slot_starts(plan, RAW).tolist()
+    assert arrays.length.tolist() == [10, 11, 0, 13]
+    assert arrays.status.tolist() == [2, 2, Status.PENDING, 2]
+    assert arrays.value.tolist() == [0.5, 1.5, 0.0, 3.5]
+    kinds = [arrays.start.dtype, arrays.length.dtype, arrays.status.dtype, arrays.value.dtype]
+    assert kinds == [np.int64, np.int64, np.uint8, np.float32]
+
+
+def test_the_plan_is_made_anew_from_receipts(make_plan):
+    plan = make_plan([3, 4, 300, 5, 100, 200])
+    both = [_receipts(plan, without=[1, 4]), _receipts(plan, without=[2])]
+    pd.testing.assert_frame_equal(plan_of(both), plan, check_dtype=False)
+
+
+def test_slots_that_no_receipt_knows_become_rows_without_a_file(make_plan):
+    plan = make_plan([3, 300, 5, 100, 200])
+    found = plan_of([_receipts(plan, without=[0, 1, 4])], n_slots=6)
+    assert found["file"].tolist() == ["", "", plan["file"][2], plan["file"][3], "", ""]
+    assert found["group"].tolist() == [0, 0, 3, 3, 3, 3] and found["native_samples"].tolist()[4:] == [0, 0]
+    assert slot_starts(found, RAW)[[2, 3]].tolist() == slot_starts(plan, RAW)[[2, 3]].tolist()
+    assert n_chunks(found) <= n_chunks(plan)
+
+
+def test_no_receipts_give_an_empty_plan():
+    for found in (plan_of([]), plan_of([Receipts([])])):
+        pd.testing.assert_frame_equal(found, empty_plan(), check_dtype=False)
+        assert (found.dtypes[["size", "mtime_ns", "native_rate", "native_samples", "group"]] == np.int64).all()
+
+
+@pytest.mark.parametrize(
+    "other", [lambda plan: plan.assign(file=plan["file"] + "x"), lambda plan: plan.assign(group=plan["group"] + 1)]
+)
+def test_receipts_that_contradict_each_other_give_no_plan(make_plan, other):
+    plan = make_plan([3, 300, 5])
+    with pytest.raises(CacheError, match="^the receipts of the stores contradict each other; move the cache away"):
+        plan_of([_receipts(plan), _receipts(other(plan))])
+
+
+def test_a_slot_number_out_of_all_proportion_gives_no_plan(make_plan):
+    plan = make_plan([3])
+    result = SlotResult(10**15, "", Status.OK, **{"file": "x"})
+    with pytest.raises(CacheError, match="contradict each other"):
+        plan_of([_receipts(plan), Receipts([Receipt(7, ("a" * 16,), (result,), {})])])
+
+
+def _files(plan, specification, receipts=None, generation=3):
+    receipts = _receipts(plan) if receipts is None else receipts
+    return store_files(plan, specification, receipts, {"numpy": "2.0"}, generation)
+
+
+@pytest.mark.parametrize("specification", SPECIFICATIONS, ids=lambda s: s.name)
+def test_a_stores_files_are_those_that_zarr_writes(make_plan, specification):
+    """All but the features: zarr-python is given the same arrays and attributes."""
+    plan = make_plan([3, 0, 600, 5])
+    files, arrays = _files(plan, specification), slot_arrays(plan, specification, _receipts(plan))
+    attributes = json.loads(files["zarr.json"])["attributes"]
+    written: dict = {}
+    root = zarr.create_group(MemoryStore(written), zarr_format=3, attributes=attributes)
+    plain = {"compressors": None, "filters": None, "fill_value": 0}
+    named = {"start": arrays.start, "length": arrays.length, "status": arrays.status}
+    for name, values in {**named, specification.slot_value: arrays.value}.items():
+        chunks = (SLOTS_PER_CHUNK,)
+        new = root.create_array(
+            name, shape=values.shape, chunks=chunks, dtype=values.dtype, dimension_names=("slot",), **plain
+        )
+        new[:] = values
+    length, item = specification.chunk_length, specification.item_shape
+    root.create_array(
+        "features",
+        shape=(n_chunks(plan) * length, *item),
+        chunks=(length, *item),
+        dtype=specification.dtype,
+        dimension_names=specification.dimension_names,
+        attributes={name: attributes[name] for name in ("format", "format_version", "specification")},
+        **plain,
+    )
+    written = {key: data.to_bytes() for key, data in written.items()}
+    assert files.keys() == written.keys()
+    for key, data in files.items():
+        if key.endswith("zarr.json"):
+            assert json.loads(data) == json.loads(written[key]), key
+        else:
+            assert data == written[key], key
+
+
+def test_arrays_by_slot_take_several_chunks_padded_with_zeros(make_plan):
+    for n in (0, 1, SLOTS_PER_CHUNK, SLOTS_PER_CHUNK + 1):
+        plan = make_plan([0.01] * n)
+        files = _files(plan, RAW, Receipts([]))
+        starts = b"".join(files[f"start/c/{chunk}"] for chunk in range(-(-n // SLOTS_PER_CHUNK)))
+        assert starts == slot_starts(plan, RAW).tobytes().ljust(len(starts), b"\0")
+        assert f"start/c/{-(-n // SLOTS_PER_CHUNK)}" not in files and len(starts) % (8 * SLOTS_PER_CHUNK) == 0
+
+
+def test_the_roots_metadata_are_written_last_and_the_status_after_other_arrays(make_plan):
+    keys = list(_files(make_plan([3, 0, 600]), MFCC))
+    assert keys[-1] == "zarr.json" and [key for key in keys if "/c/" in key][-1] == "status/c/0"
+
+
+def test_attributes_say_what_the_store_is(make_plan):
     plan = make_plan([3, 0, 600])
-    plan.loc[0, ["file", "digest"]] = ["audio_train/Glöckchen 1.wav", ""]
-    write_plan(tmp_path, plan)
-    found = read_plan(tmp_path)
-    pd.testing.assert_frame_equal(found, plan, check_dtype=False)
-    assert (found.dtypes[["size", "mtime_ns", "native_rate", "native_samples", "group"]] == np.int64).all()
+    attributes = json.loads(_files(plan, MFCC)["zarr.json"])["attributes"]
+    assert attributes == {
+        "format": "earmark-store",
+        "format_version": 2,
+        "specification": MFCC.to_dict(),
+        "generation": 3,
+        "versions": {"numpy": "2.0"},
+        "receipts": {"n": 2, "checksum": _receipts(plan).checksum},
+    }
 
 
-def test_an_empty_plan_round_trips(tmp_path):
-    write_plan(tmp_path, empty_plan())
-    assert len(read_plan(tmp_path)) == 0 and list(read_plan(tmp_path)) == list(empty_plan())
-
-
-def test_a_cache_without_plan_and_stores_has_an_empty_one(tmp_path):
-    assert len(read_plan(tmp_path)) == 0
-
-
-def test_a_plan_that_is_lost_is_refused_beside_its_receipts(make_cache):
-    cache = make_cache()
-    (cache.path / FILE_NAME).unlink()
-    with pytest.raises(
-        CacheError,
-        match=r"plan\.parquet: must have group 5, as mfcc-4-2000\.receipts has, got those below 0; "
-        "restore the newest one, or move the cache away and run featurize again",
-    ):
-        read_plan(cache.path)
-
-
-def test_a_plan_older_than_a_store_is_refused(make_cache):
-    """A slot that is new to it would be given a group that has receipts, of other recordings."""
-    cache = make_cache()
-    write_plan(cache.path, cache.plan.head(4))
-    with pytest.raises(CacheError, match=r"must have group 5, as .* has, got those below 2; restore"):
-        read_plan(cache.path)
-
-
-def test_a_plan_may_be_ahead_of_its_stores(make_cache):
-    cache = make_cache(without=[2, 5])
-    assert len(read_plan(cache.path)) == 6
+def test_chunk_keys_are_zarrs():
+    assert feature_chunk_key(RAW, 11) == "features/c/11" and feature_chunk_key(MFCC, 11) == "features/c/11/0"
