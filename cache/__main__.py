@@ -3,7 +3,6 @@
 import inspect
 import json
 import sys
-import textwrap
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -25,7 +24,6 @@ from common.command import DONE, SOME_FAILED, Command
 from common.progress import progress
 from common.text import listed, megabytes, table
 
-_HELP_COLUMNS = 64  # fits beside the names in the list of commands
 COMMAND = Command("cache")
 result = COMMAND.result
 
@@ -53,7 +51,10 @@ Store = Annotated[Positional[str], arg(metavar="STORE")]
 
 @dataclass(frozen=True)
 class Ls(Where):
-    """List the stores: clips done, missing and failed, size in MB (10^6 bytes), whether complete."""
+    """List the stores: clips done, missing and failed, size, state.
+
+    - Sizes are in MB of 10^6 bytes.
+    """
 
     def run(self) -> int:
         """A line for each store, and under the table why one is refused."""
@@ -92,7 +93,10 @@ def _row(cache: Cache, name: str) -> tuple[list, str]:
 
 @dataclass(frozen=True)
 class Info(Where):
-    """Tell everything about one store, as JSON; compact wins back the bytes that are wasted."""
+    """Tell everything about one store, as JSON.
+
+    - `wasted` is what `compact` would win back.
+    """
 
     store: Store = tyro.MISSING
     """Name of the store, for example raw-16000."""
@@ -135,9 +139,10 @@ def _failed(cache: Cache, receipts) -> list[dict[str, str]]:
 class Verify(Where):
     """Compare every byte of the cache with its checksum.
 
-    Names what is damaged, missing or extra, and the clips it concerns, as SPLIT/CLIP. Results of damaged clips are
-    taken back, so that the next featurize makes just these clips again; all others stay. Exit code 1 if there is
-    anything to name.
+    - Names what is damaged, missing or extra, and the clips.
+    - Takes back the results of damaged clips, so that the next
+      featurize makes just these again.
+    - Exit code 1 if there was anything to name.
     """
 
     store: Annotated[Positional[str], arg(metavar="STORE", help_behavior_hint="(default: all)")] = ""
@@ -191,7 +196,10 @@ def _one_of(storage: Storage, names: Sequence[str], name: str) -> str:
 
 @dataclass(frozen=True)
 class Rm(Where):
-    """Remove one store and its receipts, without a question; recordings and other stores are not touched."""
+    """Remove one store and its receipts; nothing is asked.
+
+    - Recordings and other stores are not touched.
+    """
 
     store: Store = tyro.MISSING
     """Name of the store."""
@@ -209,12 +217,14 @@ class Rm(Where):
 
 @dataclass(frozen=True)
 class Compact(Where):
-    """Win back the space of recordings that changed or left, and of chunks that are nearly empty.
+    """Win back the space of changed and removed recordings.
 
-    Copies features, decodes nothing, and needs no recordings. All stores are written again beside the old ones, so
-    it takes as much free space as they need afterwards. A compaction that is stopped or killed leaves the old
-    cache, or is finished by the next command that writes. A training that reads the cache meanwhile stops with an
-    error, and folds cannot be added afterwards to predictions of before. The cache must be on a disk.
+    - Copies features, decodes nothing, needs no recordings.
+    - Needs free space for the stores as they are afterwards.
+    - If it is stopped or killed, the old cache stays, or the
+      next command that writes finishes the new one.
+    - A training that reads the cache meanwhile stops with an
+      error; predictions of before get no further folds.
     """
 
     def run(self) -> int:
@@ -236,9 +246,10 @@ class Compact(Where):
 
 @dataclass(frozen=True)
 class Pack(Where):
-    """Write an archive: a compressed copy of stores, with clip table, plan and receipts, to send elsewhere.
+    """Write an archive: a compressed copy of stores to send.
 
-    Its stores are valid Zarr, which zarr-python, TensorStore and xarray open. `unpack` makes a cache of it.
+    - Holds clip table, plan and receipts; see `unpack`.
+    - Its stores are Zarr for zarr-python, TensorStore, xarray.
     """
 
     names: Annotated[
@@ -270,7 +281,10 @@ class Pack(Where):
 
 @dataclass(frozen=True)
 class Unpack:
-    """Make a cache of an archive that `pack` wrote: the same files, every chunk checked against its receipt."""
+    """Make a cache of an archive that `pack` wrote.
+
+    - Gives the same files; every chunk is checked.
+    """
 
     archive: Annotated[Positional[str], arg(metavar="ARCHIVE")] = tyro.MISSING
     """The archive's folder, or s3://, gs:// or az://BUCKET/PREFIX."""
@@ -292,9 +306,9 @@ def _folder(target: str) -> Path:
 
 
 def _subcommand(kind: type) -> object:
-    """A command as tyro takes it; its help is wrapped here, since tyro leaves that to the terminal."""
-    paragraphs = [textwrap.fill(text, _HELP_COLUMNS) for text in inspect.getdoc(kind).split("\n\n")]
-    return Annotated[kind, subcommand(kind.__name__.lower(), description="\n\n".join(paragraphs))]
+    """A command as tyro takes it; its list of notes follows its first line at once."""
+    description = inspect.getdoc(kind).replace("\n\n", "\n")
+    return Annotated[kind, subcommand(kind.__name__.lower(), description=description)]
 
 
 def main() -> int:
@@ -306,7 +320,8 @@ def main() -> int:
         "--debug shows the traceback of an unexpected error."
     )
     config = (tyro.conf.FlagCreatePairsOff,)
-    commands = Union[tuple(map(_subcommand, (Ls, Info, Verify, Rm, Compact, Pack, Unpack)))]  # noqa: UP007
+    kinds = (Ls, Info, Verify, Rm, Compact, Pack, Unpack)
+    commands = Union[tuple(map(_subcommand, kinds))]  # noqa: UP007
 
     def act(arguments: list[str]) -> int:
         command = tyro.cli(commands, prog="python -m cache", description=description, args=arguments, config=config)
