@@ -174,6 +174,8 @@ def _present(storage: Storage) -> dict[str, str]:
 
 
 def _manifest(body: dict) -> Manifest:
+    if body["earmark"] == "archive":
+        raise CacheError("must be that of a cache, got that of an archive; make a cache of it with `cache unpack`")
     if body["earmark"] != "cache":
         raise ValueError("foreign")
     if type(body["version"]) is not int or body["version"] != VERSION:
