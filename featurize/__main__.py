@@ -17,6 +17,7 @@ import tyro
 
 from common import EarmarkError
 from common.progress import progress
+from common.text import help_text
 from featurize.datasets import read_dataset
 from featurize.job import Job
 from featurize.run import plan_run, run
@@ -24,6 +25,14 @@ from featurize.settings import Settings, check
 from featurize.summary import plan_lines, summarize, summary_lines
 from featurize.todo import Todo
 
+_DESCRIPTION = """Decode every recording of a dataset once, into a cache of features that training maps into memory.
+
+Reads the Kaggle layout: DATA/train.csv (fname,label[,manually_verified]), DATA/audio_train/,
+DATA/sample_submission.csv, DATA/audio_test/; wav, flac, ogg and mp3. Rerun the command to resume a run that was
+stopped or killed, and to compute what is new after the dataset has changed.
+
+Give --debug for the traceback of an unexpected error. Exit codes: 0 done, 1 done but some clips failed, 2 wrong
+input or usage, 130 stopped by Ctrl-C."""
 _RESUME = "finished work is kept: rerun the command to resume"
 
 
@@ -34,7 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _featurize(command: Command, arguments: list[str]) -> int:
-    settings = tyro.cli(Settings, prog="python -m featurize", args=arguments, config=(tyro.conf.OmitArgPrefixes,))
+    settings = tyro.cli(
+        Settings,
+        prog="python -m featurize",
+        description=help_text(_DESCRIPTION),
+        args=arguments,
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
     check(settings)
     try:
         return _run(command, settings)

@@ -97,14 +97,14 @@ def run(
 
 
 def run_jobs(function: Callable, jobs: Iterable, n_jobs: int, engine: str) -> Iterator:
-    """Call function on each job, n_jobs at a time, in threads or processes; yield what they return as they end.
+    """Call function on each job, n_jobs at a time, in threads or processes; yield the jobs as they end.
 
     Raises:
         WorkerKilledError: a worker process was killed. Else what a job raises.
     """
     with threadpool_limits(1), parallel_config(n_jobs=n_jobs, **_BACKENDS[engine]):
         try:
-            yield from Parallel(return_as="generator_unordered")(delayed(function)(job) for job in jobs)
+            yield from Parallel(return_as="generator_unordered")(delayed(_do)(function, job) for job in jobs)
         except BrokenProcessPool as error:
             raise WorkerKilledError(
                 "a worker process was killed, by the system if memory ran out; "
@@ -125,14 +125,15 @@ def _cluster(options: Options) -> AbstractContextManager:
 
 
 def _run_jobs(todo: Todo, options: Options, hold: Hold, cluster) -> Iterator[Job]:
-    if cluster is None:
-        function = partial(_run_and_return, durable=options.fsync, hold=hold)
-        return run_jobs(function, todo.jobs, options.jobs or cpu_count(), options.engine)
-    return cluster.run_jobs(partial(run_job, durable=options.fsync), todo.jobs, hold, todo.dataset.folder)
+    function = partial(run_job, durable=options.fsync)
+    if cluster is not None:
+        return cluster.run_jobs(function, todo.jobs, hold, todo.dataset.folder)
+    function = partial(function, before_commit=hold.check)
+    return run_jobs(function, todo.jobs, options.jobs or cpu_count(), options.engine)
 
 
-def _run_and_return(job: Job, durable: bool, hold: Hold) -> Job:
-    run_job(job, durable, before_commit=hold.check)
+def _do(function: Callable, job: Job) -> Job:
+    function(job)
     return job
 
 

@@ -12,6 +12,10 @@ from cache.storage import Storage, open_storage
 from common import EarmarkError
 
 Engine = Literal["threads", "processes", "dask"]
+_ENGINES = (
+    "What jobs run in. Threads start at once; processes may be faster on many cores; dask is a cluster whose "
+    'workers see data and cache under the same paths (needs: pip install "earmark[dask]").'
+)
 _MAX_RATE = 768_000  # Hz
 _LIMITS = {
     "sr": (1, _MAX_RATE),
@@ -58,7 +62,9 @@ class Data:
 class Features:
     """What is computed of each clip. Stores of other features in the cache stay, and get new clips as well."""
 
-    kinds: Annotated[tuple[Literal["raw", "mfcc", "logmel"], ...], arg(name="features", metavar="KIND")] = (
+    kinds: Annotated[
+        tuple[Literal["raw", "mfcc", "logmel"], ...], arg(name="features", metavar="KIND [KIND ...]")
+    ] = (
         "raw",
         "mfcc",
         "logmel",
@@ -92,9 +98,7 @@ class Features:
 class Options:
     """How the work is done."""
 
-    engine: Engine = "threads"
-    """What jobs run in. Threads start at once; processes may be faster on many cores; dask is a cluster whose
-    workers see data and cache under the same paths (needs: pip install "earmark[dask]")."""
+    engine: Annotated[Engine, arg(help=_ENGINES)] = "threads"
     jobs: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: one a processor)")] = None
     """Jobs at a time."""
     scheduler: Annotated[str | None, arg(metavar="ADDRESS", help_behavior_hint="(with --engine dask)")] = None
@@ -113,14 +117,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Settings:
-    """Decode every recording of a dataset once, into a cache of features that training maps into memory.
-
-    Reads the Kaggle layout: DATA/train.csv (fname,label[,manually_verified]), DATA/audio_train/,
-    DATA/sample_submission.csv, DATA/audio_test/; wav, flac, ogg and mp3. Rerun the command to resume a run that was
-    stopped or killed; rerun it after the dataset has changed to compute what is new. --debug shows the traceback of
-    an unexpected error. Exit codes: 0 done, 1 done but some clips failed, 2 wrong input or usage, 130 stopped by
-    Ctrl-C.
-    """
+    """What `python -m featurize` is asked to do."""
 
     data: Data = field(default_factory=Data)
     features: Features = field(default_factory=Features)
