@@ -175,7 +175,7 @@ class Verify(Where):
 
 
 def _lines(finding: Finding) -> list[str]:
-    return [f"{finding.path}: {finding.what}" + (f": {listed(finding.clips)}" if finding.clips else "")]
+    return [": ".join(filter(None, (finding.path, finding.what, listed(finding.clips))))]
 
 
 def _verdict(findings: list[Finding]) -> str:

@@ -64,7 +64,8 @@ def _take_tables(writer: CacheWriter, cache: Cache) -> None:
 
 def _download_groups(store: Store, copy: LocalStorage) -> None:
     files = {file.key: file for file in receipts_folder(store.storage).files()}
-    there = {group: files[key] for group in sorted(done_groups(store.storage)) if (key := f"{group:06d}.json") in files}
+    keys = {group: f"{group:06d}.json" for group in sorted(done_groups(store.storage))}
+    there = {group: files[key] for group, key in keys.items() if key in files}
     for group in done_groups(copy) - there.keys():
         withdraw(copy, group)
     here, chunks = read_receipts(copy), chunk_files(copy)

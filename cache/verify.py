@@ -52,7 +52,7 @@ class Kind(Enum):
 class Finding:
     """Something that is not as it should be: where, what, and the clips it concerns, each as SPLIT/CLIP.
 
-    group: the one that `repair` looks at again; None where only featurize repairs.
+    path: "" where `what` says it. group: the one that `repair` looks at again; None where only featurize repairs.
     """
 
     path: str
@@ -84,7 +84,7 @@ def verify_tables(storage: Storage) -> tuple[Tables, list[Finding]]:
             raise
     tables, lines = load_tables(storage)
     return tables, [
-        Finding(str(storage), line.replace("; made", "; the next featurize has it made")) for line in lines
+        Finding("", line.replace("; made anew", "; the next featurize makes it anew")) for line in lines
     ]
 
 
