@@ -17,7 +17,7 @@ from common import EarmarkError
 from common.files import is_temporary, sync
 from common.text import megabytes
 
-_DONE, _MANIFEST = ".earmark-compacted", "manifest.json"
+_DONE, _MANIFEST, _COMPACT = ".earmark-compacted", "manifest.json", "compact"
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def switching(folder: Path) -> Iterator[Path]:
 
     The writer's lock must be held. Where building fails, the cache stays as it was.
     """
-    built = _temporary(folder, "compact")
+    built = _temporary(folder, _COMPACT)
     built.mkdir()
     try:
         yield built
@@ -72,8 +72,13 @@ def finish_switch(folder: Path) -> None:
         if (done / _MANIFEST).exists():
             (folder / _MANIFEST).unlink(missing_ok=True)
         _move_entries(done, folder)
-    for path in [path for path in folder.iterdir() if is_temporary(path.name)] if folder.is_dir() else ():
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    for path in list(folder.iterdir()) if folder.is_dir() else ():
+        if not is_temporary(path.name):
+            continue
+        if not path.is_dir() or path.is_symlink():
+            path.unlink()
+        elif path.name.split("-", 2)[2].startswith(_COMPACT):  # else one that `new_folder` is building here
+            shutil.rmtree(path)
 
 
 def is_switching(folder: Path) -> bool:
@@ -100,7 +105,7 @@ def _move_entries(built: Path, folder: Path) -> None:
     """Move all entries of a folder up into another, the manifest last; what they replace is set aside."""
     for entry in sorted(built.iterdir(), key=lambda entry: (entry.name == _MANIFEST, entry.name)):
         if (folder / entry.name).exists():
-            os.rename(folder / entry.name, _temporary(folder, entry.name))
+            os.rename(folder / entry.name, _temporary(folder, f"{_COMPACT}-{entry.name}"))
         os.rename(entry, folder / entry.name)
     built.rmdir()
 
