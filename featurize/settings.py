@@ -12,6 +12,7 @@ from cache.storage import Storage, open_storage
 from common import EarmarkError
 
 Engine = Literal["threads", "processes", "dask"]
+Kind = Literal["raw", "mfcc", "logmel"]
 _ENGINES = (
     "What jobs run in. Threads start at once; processes may be faster on many cores; dask is a cluster whose "
     'workers see data and cache under the same paths (needs: pip install "earmark[dask]").'
@@ -62,13 +63,7 @@ class Data:
 class Features:
     """What is computed of each clip. Stores of other features in the cache stay, and get new clips as well."""
 
-    kinds: Annotated[
-        tuple[Literal["raw", "mfcc", "logmel"], ...], arg(name="features", metavar="KIND [KIND ...]")
-    ] = (
-        "raw",
-        "mfcc",
-        "logmel",
-    )
+    kinds: Annotated[tuple[Kind, ...], arg(name="features", metavar="KIND [KIND ...]")] = ("raw", "mfcc", "logmel")
     """Any of raw (waveform), mfcc and logmel (log-mel frames)."""
     sample_rate: Annotated[int, arg(name="sr", metavar="HZ")] = 16000
     """Sample rate of raw."""
