@@ -189,6 +189,7 @@ class GroupWriter:
         durable: bool = False,
         check: Callable[[], None] = lambda: None,
         keep_retries: bool = False,
+        memory: np.ndarray | None = None,
     ):
         """Begin a group.
 
@@ -196,7 +197,8 @@ class GroupWriter:
             n_chunks: that the group takes. offsets: where each of its slots begins, in samples or frames from the
                 group's start. earlier: the group's receipt of an earlier run, or a part of it, for what is to stay.
             durable: as in `Storage.write`. check: called before anything gets its name; what it raises keeps all
-                as it was. keep_retries: keep results that are to be tried again, too.
+                as it was. keep_retries: keep results that are to be tried again, too. memory: an array of a chunk's
+                shape, to hold the one in memory.
         """
         self._store, self._specification, self._durable, self._check = store, specification, durable, check
         self._group, self._n_chunks, self._offsets, self._earlier = group, n_chunks, offsets, earlier
@@ -204,7 +206,7 @@ class GroupWriter:
         limits = [offset for _, offset in ordered[1:]] + [n_chunks * specification.chunk_length]
         self._ends = {slot: end for (slot, _), end in zip(ordered, limits, strict=True)}
         self._old: tuple[int, np.ndarray | None] = (-1, None)
-        self._chunk, self._features = 0, np.zeros(self._shape, specification.dtype)
+        self._chunk, self._features = 0, np.empty(self._shape, specification.dtype) if memory is None else memory
         self._staged: list[str] = []
         self._checksums: list[str] = []
         self.kept = {
@@ -239,7 +241,7 @@ class GroupWriter:
         return self.end()
 
     def begin(self, slot: int) -> None:
-        """Begin a slot in place of what was there, then `append` and `end`: `write`, for several stores by turns."""
+        """Begin a slot in place of what was there. With `append` and `end`: `write`, for stores filled by turns."""
         self.blank(slot)
         self._slot, self._position, self._hashed = slot, self._offsets[slot], xxhash.xxh3_64()
 

@@ -7,6 +7,7 @@ A clip of up to 95 s is decoded and computed in memory. A longer one is streamed
 numbers that all of its features depend on, once for the features. Both give the same bytes.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ import numpy as np
 import soundfile
 
 from cache.receipts import Receipt, SlotResult, Status
-from cache.specification import Specification, resampled_length
+from cache.specification import Specification
 from cache.storage import Storage, each
 from cache.writer import GroupWriter
 from common import EarmarkError
@@ -25,11 +26,12 @@ from common.text import escaped
 from featurize.buffers import Buffers
 from featurize.decode import ChangedError, DecodeError, Header, ReadError, Recording
 from featurize.features import KINDS, Need, inputs, need_of
-from featurize.resample import cut, sounding
+from featurize.resample import cut, longest, sounding
 
 _LONG = 1 << 22  # samples, at any rate that is needed: a longer clip is streamed
 _BLOCK = 1 << 20  # samples of a streamed block, at most, at any rate that is needed
 _FETCHED = 8  # recordings of a bucket that are in memory at a time
+_KEPT = threading.local()  # a thread's buffers, from job to job
 _COMPUTED_BY = ("librosa", "numba", "numpy", "scipy", "soundfile", "soxr")
 
 
@@ -102,9 +104,9 @@ def run_job(job: Job, durable: bool = False, before_commit: Callable[[], None] =
         OSError: a chunk or a receipt could not be written.
         ValueError: a specification that cannot be computed.
     """
-    buffers = Buffers()
+    buffers = _KEPT.__dict__.setdefault("buffers", Buffers())
     with ExitStack() as stack:
-        outputs = [_Output(job, number, durable, before_commit) for number in range(len(job.targets))]
+        outputs = [_Output(job, number, durable, before_commit, buffers) for number in range(len(job.targets))]
         for output in outputs:
             stack.enter_context(output.writer)
         lacking = [slot for slot in job.slots if any(output.lacks(slot) for output in outputs)]
@@ -126,10 +128,11 @@ def computed_by() -> dict[str, str]:
 class _Output:
     """A group in one store, while its slots are filled."""
 
-    def __init__(self, job: Job, number: int, durable: bool, before_commit: Callable[[], None]):
+    def __init__(self, job: Job, number: int, durable: bool, before_commit: Callable[[], None], buffers: Buffers):
         target = job.targets[number]
         self.specification, self.kind = target.specification, KINDS[target.specification.kind]
         self.need = need_of(target.specification)
+        shape = (target.specification.chunk_length, *target.specification.item_shape)
         self.writer = GroupWriter(
             target.store,
             target.specification,
@@ -140,6 +143,7 @@ class _Output:
             durable,
             before_commit,
             keep_retries=True,
+            memory=buffers.take(f"chunk {number}", shape, target.specification.dtype),
         )
         kept = self.writer.kept.items()
         self.results = {slot: result for slot, result in kept if slot not in target.again}
@@ -268,20 +272,20 @@ def _passes(
 ) -> Callable[[], Iterable[tuple[Need, np.ndarray]]]:
     """A function that goes through a recording and gives what `inputs` gives, each time it is called."""
     rate, n_samples = recording.sample_rate, recording.header.native_samples
-    longest = max(n_samples, *(int(resampled_length(n_samples, rate, need.sample_rate)) for need in needs))
-    if longest <= _LONG:
+    most_samples = max(n_samples, *(longest(n_samples, rate, need.sample_rate) for need in needs))
+    if most_samples <= _LONG:
         samples = recording.samples()
         if trim_db is not None:
             samples = samples[slice(*sounding([samples], trim_db))]
         whole = list(inputs([samples], rate, needs, buffers, is_whole=True))
         return lambda: whole
     start, stop = (0, n_samples) if trim_db is None else sounding(recording.blocks(), trim_db)
-    most = max(1, _BLOCK * n_samples // longest)
+    size = max(1, _BLOCK * n_samples // most_samples)
 
     def blocks() -> Iterator[np.ndarray]:
         for block in cut(recording.blocks(), start, stop):
-            for first in range(0, len(block), most):
-                yield block[first : first + most]
+            for first in range(0, len(block), size):
+                yield block[first : first + size]
 
     return lambda: inputs(blocks(), rate, needs, buffers)
 

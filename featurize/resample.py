@@ -5,8 +5,6 @@ from collections.abc import Iterable
 import numpy as np
 import soxr
 
-from cache.specification import resampled_length
-
 _HOP, _HOPS = 512, 4  # samples; hops of a frame
 _SILENT = 1e-10  # librosa's least power; a clip that has no more is not trimmed
 
@@ -28,19 +26,24 @@ class Resampler:
     def push(self, block: np.ndarray, last: bool) -> np.ndarray:
         """Take the next block, float32 [n], and return what of the clip at the new rate is complete.
 
-        All blocks together are at most `resampled_length`. A clip that keeps its rate is not copied.
+        All blocks together are at most `longest`. A clip that keeps its rate is not copied.
         """
         if self._rates[0] == self._rates[1]:
             return block
         self._n_in += len(block)
-        longest = int(resampled_length(self._n_in, *self._rates)) - self._n_out
+        room = longest(self._n_in, *self._rates) - self._n_out
         if last and not self._stream:
-            return soxr.resample(block, *self._rates, "HQ")[:longest] if longest else block[:0]
+            return soxr.resample(block, *self._rates, "HQ")[:room] if room else block[:0]
         self._stream = self._stream or soxr.ResampleStream(*self._rates, 1, dtype="float32", quality="HQ")
         resampled = self._stream.resample_chunk(block, last=last)
-        resampled = resampled[: max(0, longest)] if last else resampled
+        resampled = resampled[: max(0, room)] if last else resampled
         self._n_out += len(resampled)
         return resampled
+
+
+def longest(n_samples: int, sample_rate: int, new_rate: int) -> int:
+    """`cache.specification.resampled_length` of one clip: samples that it has at most at another rate (Hz)."""
+    return (2 * n_samples * new_rate + sample_rate) // (2 * sample_rate) if sample_rate else 0
 
 
 def sounding(blocks: Iterable[np.ndarray], top_db: float) -> tuple[int, int]:

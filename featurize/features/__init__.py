@@ -70,11 +70,13 @@ def inputs(
     for block, is_last in _with_end(blocks, is_whole):
         for rate, wanted in by_rate.items():
             waveform = resamplers[rate].push(block, is_last)
-            if not wanted[0].n_mels:
-                yield wanted[0], waveform
             if banks[rate]:
-                mel, ends = frames[rate].push(waveform, is_last), np.cumsum(banks[rate])
-                yield from zip(wanted[-len(ends) :], np.split(mel, ends[:-1], axis=1), strict=True)
+                mel = frames[rate].push(waveform, is_last)
+            begin = 0
+            for need in wanted:
+                end = begin + need.n_mels
+                yield need, mel[:, begin:end] if need.n_mels else waveform
+                begin = end
 
 
 def _with_end(blocks: Iterable[np.ndarray], is_whole: bool) -> Iterator[tuple[np.ndarray, bool]]:

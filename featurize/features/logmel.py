@@ -42,36 +42,28 @@ def value(specification: LogmelSpecification, power: float) -> float:
     Raises:
         ValueError: the power is not finite.
     """
-    return float(np.float32(floor(specification, power)))
+    return float(10 * log_power(lowest_power(specification, power)))
 
 
 def features(specification: LogmelSpecification, block: np.ndarray, power: float) -> np.ndarray:
     """Frames of a clip with this greatest power as they are stored: float32 [frames, n_mels], in dB."""
-    lowest = floor(specification, power)
-    decibels = above_floor(specification, block, lowest, np.empty(block.shape, np.float32))
-    decibels += np.float32(lowest)
-    return decibels
+    out = np.maximum(block, lowest_power(specification, power), out=np.empty(block.shape, np.float32))
+    np.log10(out, out=out)
+    out *= 10
+    return out
 
 
-def floor(specification: LogmelSpecification | MfccSpecification, power: float) -> float:
-    """max(-100, maximum - 80) dB of a clip with this greatest power, for the default amin and top_db.
+def lowest_power(specification: LogmelSpecification | MfccSpecification, power: float) -> np.float32:
+    """What lower power is raised to, in a clip with this greatest power: 80 dB below it for the default top_db.
 
     Raises:
         ValueError: the power is not finite.
     """
     if not np.isfinite(power):
         raise ValueError("its power is not finite: its samples are too large")
-    lowest = 10 * np.log10(specification.amin)
-    maximum = 10 * np.log10(max(power, specification.amin))
-    return float(max(lowest, maximum - specification.top_db))
+    return np.float32(max(specification.amin, power * 10 ** (-specification.top_db / 10)))
 
 
-def above_floor(
-    specification: LogmelSpecification | MfccSpecification, block: np.ndarray, lowest: float, out: np.ndarray
-) -> np.ndarray:
-    """Fill out with the dB of power above the floor, float32 [frames, n_mels], and return it."""
-    np.maximum(block, np.float32(specification.amin), out=out)
-    np.log10(out, out=out)
-    out *= 10
-    out -= np.float32(lowest)
-    return np.maximum(out, 0, out=out)
+def log_power(power: np.float32) -> np.float32:
+    """log10 of a power; of an array's one element, as NumPy computes that of many."""
+    return np.log10(np.full(16, power))[0]

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.fft
 
 from cache.specification import MfccSpecification
-from featurize.features.logmel import INPUT, above_floor, floor, largest
+from featurize.features.logmel import INPUT, largest, log_power, lowest_power
 from featurize.features.mel import GRAIN, mel_power
 
 __all__ = ["INPUT", "features", "largest", "mfcc", "value"]
@@ -48,23 +48,27 @@ def value(specification: MfccSpecification, power: float) -> float:
     Raises:
         ValueError: the power is not finite.
     """
-    return float(np.float32(floor(specification, power) * np.sqrt(specification.n_mels)))
+    lowest = float(log_power(lowest_power(specification, power)))
+    return float(np.float32(10 * lowest * np.sqrt(specification.n_mels)))
 
 
 def features(specification: MfccSpecification, block: np.ndarray, power: float) -> np.ndarray:
     """Frames of a clip with this greatest power as they are stored: float32 [frames, n_mfcc]."""
     n_frames, n_mels = block.shape
-    decibels = np.empty((-(-n_frames // GRAIN), GRAIN, n_mels), np.float32)
-    rows = decibels.reshape(-1, n_mels)
-    above_floor(specification, block, floor(specification, power), rows[:n_frames])
-    rows[n_frames:] = 0
-    frames = np.matmul(decibels, _dct(n_mels, specification.n_mfcc)).reshape(-1, specification.n_mfcc)[:n_frames]
+    lowest = lowest_power(specification, power)
+    above = np.empty((-(-n_frames // GRAIN), GRAIN, n_mels), np.float32)
+    rows = above.reshape(-1, n_mels)
+    np.maximum(block, lowest, out=rows[:n_frames])
+    rows[n_frames:] = lowest
+    np.log10(above, out=above)
+    above -= log_power(lowest)
+    frames = np.matmul(above, _dct(n_mels, specification.n_mfcc)).reshape(-1, specification.n_mfcc)[:n_frames]
     frames[:, 0] += np.float32(value(specification, power))
     return frames
 
 
 @lru_cache(maxsize=8)
 def _dct(n_mels: int, n_mfcc: int) -> np.ndarray:
-    """float32 [n_mels, n_mfcc]."""
-    matrix = scipy.fft.dct(np.eye(n_mels), axis=1, norm="ortho")[:, :n_mfcc]
+    """float32 [n_mels, n_mfcc], for log10 of power; times 10, as dB are."""
+    matrix = 10 * scipy.fft.dct(np.eye(n_mels), axis=1, norm="ortho")[:, :n_mfcc]
     return np.ascontiguousarray(matrix.astype(np.float32))
