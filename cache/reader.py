@@ -56,13 +56,10 @@ class Cache:
             CacheError: there is none, it is damaged, or it is of another generation than the tables.
         """
         names = self.stores()
-        if name not in names:
-            name = f"{name}.zarr"
-        if name not in names:
-            raise CacheError(
-                f"{self.storage}: has no store {name.removesuffix('.zarr')!r:.100}, but {_or_none(names)}"
-            )
-        store = Store(self.storage / name)
+        found = name if name in names else f"{name}.zarr"
+        if found not in names:
+            raise CacheError(f"{self.storage}: has no store {name!r:.100}; it has {_or_none(names)}")
+        store = Store(self.storage / found)
         if store.generation != self.generation:
             raise CacheError(
                 f"{store.storage}: is of generation {store.generation}, but the tables read are of generation "
