@@ -9,12 +9,11 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from cache import MfccSpecification
-from featurize.dataset import DatasetError, read_dataset
+from cache.storage import open_storage
+from featurize.datasets import DatasetError, read_dataset
 from featurize.demo import plan_demo, write_demo
-from featurize.demo.sounds import SAMPLE_RATE, SOUNDS, clip
-from featurize.mfcc import extract_mfcc
-from featurize.waveform import Waveform
+from featurize.features.mfcc import mfcc
+from featurize.sounds import SAMPLE_RATE, SOUNDS, clip
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +24,7 @@ def demo(tmp_path_factory):
 
 
 def test_it_is_a_dataset_in_the_kaggle_layout(demo):
-    clips = read_dataset(demo).clips
+    clips = read_dataset(open_storage(demo)).clips
     train, test = clips[clips["split"] == "train"], clips[clips["split"] == "test"]
     assert len(train) == 200 and len(test) == 50 and set(train["label"]) == set(SOUNDS) and len(SOUNDS) >= 8
     assert (train["label"].value_counts() >= 10).all()
@@ -51,24 +50,24 @@ def test_one_test_clip_is_empty(demo):
 
 
 def test_wrong_labels_are_unverified():
-    clips = [clip for clip in plan_demo() if clip.split == "train"]
-    wrong = [clip for clip in clips if clip.label != clip.sound]
-    assert len(wrong) == 20 and not any(clip.manually_verified for clip in wrong)
-    assert 0 < sum(clip.manually_verified for clip in clips) < len(clips) - len(wrong)
+    clips = plan_demo().query("split == 'train'")
+    wrong = clips[clips["label"] != clips["sound"]]
+    assert len(wrong) == 20 and not wrong["manually_verified"].any()
+    assert 0 < clips["manually_verified"].sum() < len(clips) - len(wrong)
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(demo, tmp_path):
     write_demo(tmp_path / "again")
     for path in (path for path in demo.rglob("*") if path.is_file()):
         assert (tmp_path / "again" / path.relative_to(demo)).read_bytes() == path.read_bytes()
-    assert [clip.fname for clip in plan_demo(seed=2)] != [clip.fname for clip in plan_demo()]
+    assert plan_demo(seed=2)["fname"].tolist() != plan_demo()["fname"].tolist()
 
 
 @pytest.mark.parametrize("piece", ["train.csv", "audio_train", "audio_test", "sample_submission.csv"])
 def test_it_is_never_written_over_anything(tmp_path, piece):
     (tmp_path / piece).write_text("mine")
     with pytest.raises(
-        DatasetError, match=rf"{piece}: the place of the demo's dataset must be free, got something"
+        DatasetError, match=rf"{piece}: there is something already, which --demo does not overwrite"
     ):
         write_demo(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [piece] and (tmp_path / piece).read_text() == "mine"
@@ -78,7 +77,7 @@ def test_a_run_that_breaks_off_leaves_nothing(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("featurize.demo.dataset.sf.write", full)
+    monkeypatch.setattr("featurize.demo.sf.write", full)
     with pytest.raises(OSError, match="No space left"):
         write_demo(tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -98,9 +97,7 @@ def test_sounds_can_be_told_apart_but_not_by_a_trifle(demo):
     means = []
     for name in table["fname"]:
         samples, _ = sf.read(demo / "audio_train" / name, dtype="float32")
-        out = np.empty((1 + len(samples) // 512, 40), np.float32)
-        extract_mfcc(Waveform(samples, SAMPLE_RATE), MfccSpecification(), out)
-        means.append(out.mean(axis=0))
+        means.append(mfcc(samples, SAMPLE_RATE).mean(axis=0))
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     accuracy = cross_val_score(model, np.array(means), table["label"], cv=3).mean()
     assert 0.4 < accuracy < 0.97
