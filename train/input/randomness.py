@@ -1,8 +1,11 @@
-"""Random numbers that are a pure function of (seed, epoch, clip, purpose).
+"""Random numbers that are a pure function of (seed, epoch, clip, purpose), and the offsets of windows.
 
-Nothing here has a state, so it does not matter who asks, when, in which order or how often: batch size, worker
-threads and reading ahead cannot change what a clip gets. A clip is known by the hash of its name, so neither its
-place in a table, in a fold nor in a store changes it either.
+Nothing here has a state, so batch size, worker threads and prefetching cannot change what a clip gets. A clip is
+known by the hash of its name, so its place in a table, a fold or a store does not matter either.
+
+An offset is where a window begins, in samples or frames from the clip's beginning. The valid offsets of a clip of
+`length` are 0 to length - window. A clip shorter than the window lies inside it with silence around, so its offsets
+are negative: length - window to 0, and `-offset` silent elements come before the clip.
 
 Source: the finaliser of splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
 2014), chained over the four values.
@@ -20,23 +23,22 @@ class Purpose(IntEnum):
     """What a number is drawn for; numbers drawn for different purposes are independent."""
 
     ORDER = 1
-    START = 2
+    OFFSET = 2
     WEIGHTS = 3
     DROPOUT = 4
     PARTNER = 5
-    PARTNER_START = 6
+    PARTNER_OFFSET = 6
     SHARE = 7
     GAIN = 8
     POLARITY = 9
     TIME_MASK_0 = 10
-    TIME_MASK_0_START = 11
+    TIME_MASK_0_FIRST = 11
     TIME_MASK_1 = 12
-    TIME_MASK_1_START = 13
+    TIME_MASK_1_FIRST = 13
     BAND_MASK_0 = 14
-    BAND_MASK_0_START = 15
+    BAND_MASK_0_FIRST = 15
     BAND_MASK_1 = 16
-    BAND_MASK_1_START = 17
-    CHUNK = 18
+    BAND_MASK_1_FIRST = 17
 
 
 def clip_keys(names: Iterable[str]) -> np.ndarray:
@@ -78,18 +80,51 @@ def below(numbers: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def net_seed(seed: int, fold: int) -> int:
-    """The seed of a fold's weights: one of its own for each fold, 0 to 2**32 - 1."""
+    """The seed of the weights of a fold's net, 0 to 2**32 - 1; every fold has its own."""
     return _seed_of(seed, fold, 0, Purpose.WEIGHTS)
 
 
 def layer_seed(seed: int, layer: int) -> int:
-    """The seed of one layer's weights in a net, 0 to 2**32 - 1; seed: the net's."""
+    """The seed of the weights of one layer of a net, 0 to 2**32 - 1; seed: the net's."""
     return _seed_of(seed, layer, 1, Purpose.WEIGHTS)
 
 
 def dropout_seed(seed: int, fold: int, epoch: int, layer: int) -> int:
     """The seed of one layer's dropout in one epoch of a fold, 0 to 2**32 - 1."""
     return _seed_of(seed, epoch, fold << 32 | layer, Purpose.DROPOUT)
+
+
+def random_offsets(lengths: np.ndarray, window: int, numbers: np.ndarray) -> np.ndarray:
+    """One offset for each clip, uniform over every valid one, the last included.
+
+    Args:
+        lengths: int64 [clips], samples or frames. window: likewise.
+        numbers: uint64 [clips], uniform.
+    Returns:
+        int64 [clips].
+    """
+    span = lengths - window
+    return np.minimum(span, 0) + below(numbers, np.abs(span) + 1)
+
+
+def crop_counts(lengths: np.ndarray, window: int, crops: int) -> np.ndarray:
+    """Crops of each clip that differ: `crops`, or fewer where the clip has fewer valid offsets; int64 [clips]."""
+    return np.clip(lengths - window + 1, 1, crops)
+
+
+def crop_offsets(lengths: np.ndarray, window: int, counts: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """Offsets of evenly spaced crops, both ends included; a single crop is the middle, a short clip is centred.
+
+    Args:
+        lengths: int64 [n], of the clip that each crop belongs to.
+        counts: int64 [n], crops of that clip, from `crop_counts`.
+        which: int64 [n], 0 ... counts - 1.
+    Returns:
+        int64 [n].
+    """
+    span = lengths - window
+    middle = np.sign(span) * (np.abs(span) // 2)
+    return np.where(counts == 1, middle, which * span // np.maximum(counts - 1, 1))
 
 
 def _seed_of(seed: int, epoch: int, key: int, purpose: Purpose) -> int:

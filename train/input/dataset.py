@@ -1,10 +1,10 @@
-"""What a run reads: the clips, their labels as numbers, and windows of one kind of feature.
+"""The clips of a run, their labels as label ids, and windows of one kind of feature.
 
 Clips are numbered in the dataset's order, training clips first, then test clips. Labels stand in the order of
-their first appearance in train.csv, as in the notebook.
+their first appearance in train.csv, as in the notebook; a label id is a label's number in that order.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -12,8 +12,8 @@ import pandas as pd
 from cache import Cache, Status, Store
 from cache.bucket.copy import local_store
 from cache.places import on_disk
+from train.input.windows import FrameWindows, RawWindows, Windows, window_length, window_seconds
 from train.settings import Settings, SettingsError
-from train.windows import FrameWindows, RawWindows, Windows, window_length, window_seconds
 
 _UNUSABLE = {Status.EMPTY: "empty", Status.FAILED: "failed"}
 
@@ -22,16 +22,20 @@ _UNUSABLE = {Status.EMPTY: "empty", Status.FAILED: "failed"}
 class Dataset:
     """The clips that take part in a run.
 
-    train, test: clip tables, [n_train] and [n_test]. labels: [n_labels]. targets: int64 [n_train], numbers of
-    labels. verified: bool [n_train], False where manually_verified is 0. reasons: text [n_train], why a clip is
-    left out of the folds, "" where it is not. silent_tests: test clips that are empty or failed. windows: of all
-    clips.
+    Attributes:
+        train, test: clip tables, [n_train] and [n_test].
+        labels: [n_labels].
+        label_ids: int64 [n_train].
+        verified: bool [n_train], as `verified_clips` says.
+        reasons: text [n_train], why a clip is left out of the folds, "" where it is not.
+        silent_tests: test clips that are empty or failed.
+        windows: of all clips.
     """
 
     train: pd.DataFrame
     test: pd.DataFrame
     labels: list[str]
-    targets: np.ndarray
+    label_ids: np.ndarray
     verified: np.ndarray
     reasons: pd.Series
     silent_tests: list[str]
@@ -39,22 +43,8 @@ class Dataset:
 
     @property
     def usable(self) -> np.ndarray:
-        """Training clips that can stand in a fold; bool [n_train]."""
+        """Training clips that can be in a fold; bool [n_train]."""
         return (self.reasons == "").to_numpy(bool)
-
-
-def with_features(settings: Settings, cache: Cache) -> Settings:
-    """Settings whose features are decided: those asked for, else the first that the net reads and the cache has.
-
-    Nets of frames learn more from log-mel ones, so these come first, but for the notebook's recipe.
-    """
-    if settings.features is not None or settings.logmel is not None or settings.mfcc is not None:
-        return settings
-    kinds = settings.net.kinds
-    if settings.preset != "notebook":
-        kinds = sorted(kinds, key=lambda kind: kind != "logmel")
-    there = [kind for kind in kinds if kind in cache.kinds]
-    return replace(settings, features=there[0]) if there else settings
 
 
 def open_dataset(cache: Cache, settings: Settings) -> Dataset:
@@ -64,27 +54,47 @@ def open_dataset(cache: Cache, settings: Settings) -> Dataset:
         CacheError: no store fits, several do, or it is incomplete.
         SettingsError: the window is too short for the net, or the table lacks what the settings need.
     """
-    train, test = (_split(cache.clips, name, settings.limit) for name in ("train", "test"))
+    every, test = (_clips_of(cache.clips, split) for split in ("train", "test"))
+    verified = verified_clips(every["manually_verified"])[: settings.limit]  # --limit changes no clip's state
+    train, test = every[: settings.limit], test[: settings.limit]
     store = _open_store(cache, settings)
     slots = np.concatenate([train["slot"], test["slot"]]).astype(np.int64)
-    targets, labels = pd.factorize(train["label"])
+    label_ids, labels = pd.factorize(train["label"])
     reasons = _reasons(store, train)
     if settings.verified_only:
-        reasons = reasons.mask((reasons == "") & ~_verified(train), "unverified")
+        _check_verification(every)
+        reasons = reasons.mask((reasons == "") & ~verified, "unverified")
     return Dataset(
         train=train,
         test=test,
         labels=list(labels),
-        targets=targets.astype(np.int64),
-        verified=(train["manually_verified"] != 0).fillna(True).to_numpy(bool),
+        label_ids=label_ids.astype(np.int64),
+        verified=verified,
         reasons=reasons,
         silent_tests=test["clip"][_reasons(store, test) != ""].tolist(),
         windows=_windows(store, slots, settings),
     )
 
 
-def _split(clips: pd.DataFrame, split: str, limit: int | None) -> pd.DataFrame:
-    rows = np.flatnonzero(clips["split"] == split)[:limit]
+def verified_clips(manually_verified: pd.Series) -> np.ndarray:
+    """Which training clips count as verified; bool [n_train].
+
+    A clip is verified if its manually_verified is 1. A blank or any other value is unverified. Where the dataset
+    says nothing about any clip (no such column, or only blanks), every clip counts as verified. Weights, validation,
+    strata and --verified-only all follow this one rule.
+
+    >>> verified_clips(pd.Series([1, 0, 2, None], dtype="Int8")).tolist()
+    [True, False, False, False]
+    >>> verified_clips(pd.Series([None, None], dtype="Int8")).tolist()
+    [True, True]
+    """
+    if manually_verified.isna().all():
+        return np.ones(len(manually_verified), bool)
+    return (manually_verified == 1).fillna(False).to_numpy(bool)
+
+
+def _clips_of(clips: pd.DataFrame, split: str) -> pd.DataFrame:
+    rows = np.flatnonzero(clips["split"] == split)
     first, end = (rows[0], rows[-1] + 1) if len(rows) else (0, 0)
     together = end - first == len(rows)  # as featurize writes them: a slice is no second copy of a million names
     rows = slice(first, end) if together else rows
@@ -93,17 +103,13 @@ def _split(clips: pd.DataFrame, split: str, limit: int | None) -> pd.DataFrame:
 
 def _open_store(cache: Cache, settings: Settings) -> Store:
     """The store that fits; of a cache in a bucket its copy on this disk, brought up to date."""
-    store = _fitting_store(cache, settings)
-    return store if on_disk(cache.path) else local_store(cache, store, settings.copies_path)
-
-
-def _fitting_store(cache: Cache, settings: Settings) -> Store:
     numbers = {
         "raw": {"sample_rate": settings.sr},
         "mfcc": {"sample_rate": settings.mfcc_sr, "n_mfcc": settings.n_mfcc},
-        "logmel": {"sample_rate": settings.mfcc_sr, "n_mels": settings.logmel},
+        "logmel": {"sample_rate": settings.mfcc_sr, "n_mels": settings.n_mels},
     }
-    return cache.open_store(settings.kind, **numbers[settings.kind])
+    store = cache.open_store(settings.kind, **numbers[settings.kind])
+    return store if on_disk(cache.path) else local_store(cache, store, settings.copies_path)
 
 
 def _windows(store: Store, slots: np.ndarray, settings: Settings) -> Windows:
@@ -116,11 +122,12 @@ def _windows(store: Store, slots: np.ndarray, settings: Settings) -> Windows:
         )
     if settings.kind == "raw":
         return RawWindows(store, slots, length)
-    width = settings.n_mfcc if settings.kind == "mfcc" else store.specification.n_mels
+    mfcc = settings.kind == "mfcc"
+    width = settings.n_mfcc if mfcc else store.specification.n_mels
     if not settings.quick and width < settings.net.min_width:
         raise SettingsError(
-            f"--{settings.kind} must be at least {settings.net.min_width} for the poolings of {settings.model}, "
-            f"got {width}"
+            f"--{'mfcc' if mfcc else 'n-mels'} must be at least {settings.net.min_width} for the poolings of "
+            f"{settings.model}, got {width}"
         )
     return FrameWindows(store, slots, length, width)
 
@@ -131,11 +138,9 @@ def _reasons(store: Store, clips: pd.DataFrame) -> pd.Series:
     return reasons.take(store.status[clips["slot"]]).reset_index(drop=True)
 
 
-def _verified(train: pd.DataFrame) -> pd.Series:
-    flags = train["manually_verified"]
-    if flags.isna().all():
+def _check_verification(train: pd.DataFrame) -> None:
+    if train["manually_verified"].isna().all():
         raise SettingsError(
-            "--verified-only needs the column manually_verified in train.csv, got none; "
-            "leave --verified-only out, or add the column and run featurize again"
+            "--verified-only needs the column manually_verified in train.csv, which says nothing about any clip; "
+            "leave --verified-only out, or fill the column in and run featurize again"
         )
-    return (flags == 1).fillna(False).astype(bool)
