@@ -12,7 +12,7 @@ import soundfile as sf
 from cache import LogmelSpecification, MfccSpecification, RawSpecification, open_cache
 from featurize.dataset import read_dataset
 from featurize.run import Options, run
-from train.dataset import open_dataset
+from train.input.dataset import open_dataset
 from train.settings import settings_for
 
 RATE = 4000

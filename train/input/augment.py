@@ -77,10 +77,14 @@ class Augmentation:
                 samples or frames. shape: of a window, [time, width]. kind: of feature.
         """
         self._recipe, self._seed, self._shape = recipe, seed, shape
-        self._clips, self._keys, self._lengths = clips, keys, lengths
+        self.clips, self._keys, self._lengths = clips, keys, lengths
         self._flips = recipe.polarity and kind == "raw"
         self._band_mask = recipe.band_mask if kind == "logmel" else 0.0  # MFCCs have no bands to hide
         self.order = lru_cache(maxsize=2)(self._order)
+
+    def first_offsets(self) -> np.ndarray:
+        """Where the window of each clip begins in the first epoch (with windows drawn once: in all); int64 [n]."""
+        return self(0, np.arange(len(self.clips)))[0].offsets
 
     def _order(self, epoch: int) -> np.ndarray:
         """The clips in the random order of an epoch, as rows of those that are trained on; int64 [n]."""
@@ -100,9 +104,9 @@ class Augmentation:
         partners = below(numbers(Purpose.PARTNER), n_clips) if self._recipe.mixup else rows
         lengths, window = self._lengths, self._shape[0]
         return WindowPlan(
-            clips=self._clips[rows],
+            clips=self.clips[rows],
             offsets=random_offsets(lengths[rows], window, offsets(Purpose.OFFSET)),
-            partners=self._clips[partners],
+            partners=self.clips[partners],
             partner_offsets=random_offsets(lengths[partners], window, offsets(Purpose.PARTNER_OFFSET)),
             shares=self._shares(numbers),
             gains=(self._recipe.gain * (2 * unit(numbers(Purpose.GAIN)) - 1)).astype(np.float32),

@@ -45,8 +45,9 @@ class TrainingBatches:
                 clip in the loss; None for all alike. fill: float32 [width], the frame that masks put in.
         """
         self.steps = -(-len(label_ids) // batch_size)
-        self._windows, self._augmentation, self._fill = windows, augmentation, fill
-        self._label_ids, self._weights, self._batch_size = label_ids, weights, batch_size
+        self.windows, self.clips, self.fill = windows, augmentation.clips, fill
+        self._augmentation, self._label_ids = augmentation, label_ids
+        self._weights, self._batch_size = weights, batch_size
         self._one_hot = np.eye(n_labels, dtype=np.float32)  # by label: by clip they would take gigabytes
         self._piece = lru_cache(maxsize=2)(self._planned_piece)
 
@@ -57,7 +58,7 @@ class TrainingBatches:
             windows, float32 [n, *windows.shape], then what `planned` gives after the plan.
         """
         plan, *rest = self.planned(index)
-        return self._windows.cut(plan, self._fill), *rest
+        return self.windows.cut(plan, self.fill), *rest
 
     def planned(self, index: int) -> tuple[WindowPlan | np.ndarray, ...]:
         """What batch number index shows, before it is cut.
@@ -206,7 +207,7 @@ class Feed(keras.utils.PyDataset):
     def _settle(self) -> None:
         """Wait until nobody asks for batches any more.
 
-        TensorFlow's thread asks for batches beyond the last until it gets an error. If Python collected TensorFlow's
+        TensorFlow's thread asks for batches beyond the last until it gets an error. If Python collected its
         iterator meanwhile, which holds the GIL, the two would wait for each other for ever.
         """
         calls = -1

@@ -80,8 +80,8 @@ def verified_clips(manually_verified: pd.Series) -> np.ndarray:
     """Which training clips count as verified; bool [n_train].
 
     A clip is verified if its manually_verified is 1. A blank or any other value is unverified. Where the dataset
-    says nothing about any clip (no such column, or only blanks), every clip counts as verified. Weights, validation,
-    strata and --verified-only all follow this one rule.
+    says nothing about any clip (no such column, or only blanks), every clip counts as verified. Weights,
+    validation, strata and --verified-only all follow this one rule.
 
     >>> verified_clips(pd.Series([1, 0, 2, None], dtype="Int8")).tolist()
     [True, False, False, False]

@@ -1,193 +1,124 @@
-"""Windows cut on the accelerator: the store lies in its memory, a layer ahead of the net does what `windows` does.
+"""Windows cut on the accelerator: the training clips' features lie in its memory, batches only say what to cut.
 
-Batches then hold the plan of each window, some hundred bytes, in place of its samples or frames. The layer is part
-of the model that is trained, not of the net that is saved; its numbers equal those of `windows` to rounding.
-
-Features lie there as float32, which every backend gathers on every device: TensorFlow has no gather of int16 on a
-GPU, so two samples share an element. They are a variable of the layer: an array that is none would become part of
-the program that JAX compiles.
+The features lie end to end as float32, each short clip with the silence that its windows can show, so that every
+window is one stretch of rows. A layer in front of the net gathers the stretches, mixes, changes and masks them; its
+numbers are those of `windows` to rounding. It is part of the model that is trained, not of the net that is saved.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 
 import keras
 import numpy as np
 from keras import layers, ops
 
-from train.batches import TrainingBatches
+from train.input.augment import WindowPlan
+from train.input.batches import TrainingBatches
+from train.input.windows import Windows
 from train.settings import SettingsError
-from train.views import Views
-from train.windows import Windows
 
-LARGEST = 4 << 30  # bytes of a store that `--resident auto` puts into an accelerator's memory
-_MOST_ROWS = 2**31 - 1  # that int32 can count
-_SAMPLES = 2  # int16, that share an element
+LARGEST = 4 << 30  # bytes of features that `--resident auto` puts into an accelerator's memory
 _TINY = 1e-6
-Plan = dict[str, np.ndarray]
 
 
-def is_resident(wish: str, n_bytes: int, device: str) -> bool:
-    """Whether a store of so many bytes goes into the memory of a device, named as Keras does."""
+def is_resident(wish: str, windows: Windows, clips: np.ndarray, device: str) -> bool:
+    """Whether the features of some clips go into the memory of a device, named as Keras does."""
     if wish == "auto":
+        n_bytes = 4 * windows.shape[1] * int(_layout(windows, clips)[1].sum())
         return not device.startswith("cpu") and n_bytes <= LARGEST
     return wish == "yes"
 
 
-@dataclass(frozen=True)
-class ResidentStore:
-    """The features of some clips, end to end.
+def resident(net: keras.Model, batches: TrainingBatches) -> tuple[keras.Model, Callable[[int], tuple]]:
+    """A model that cuts windows in front of a net, whose weights it shares, and the batches to train it with.
 
-    features: float32 [n], two samples in each, or [n, width]; None where a device has them. begins: int64 [clips],
-    where each clip lies, of all clips, in samples or frames; those that were not asked for have length 0. lengths:
-    int64 [clips].
+    Raises:
+        SettingsError: int32 cannot count the rows.
     """
+    cut = CutWindows(batches.windows, batches.clips, batches.fill)
 
-    features: np.ndarray | None
-    begins: np.ndarray
-    lengths: np.ndarray
+    def planned(index: int) -> tuple:
+        plan, *rest = batches.planned(index)
+        return cut.inputs(plan), *rest
 
-    @classmethod
-    def of(cls, windows: Windows, clips: np.ndarray) -> "ResidentStore":
-        """Put some clips, int64 [n], together.
-
-        Raises:
-            SettingsError: they are too many.
-        """
-        lengths = np.zeros_like(windows.lengths)
-        lengths[clips] = windows.lengths[clips]
-        begins = np.cumsum(lengths) - lengths
-        n_rows = -(-int(lengths.sum()) // _per_row(windows))
-        if n_rows > _MOST_ROWS:
-            raise SettingsError(
-                f"--resident must be no for more than {_MOST_ROWS * _per_row(windows):,} samples or frames, got "
-                f"{int(lengths.sum()):,}"
-            )
-        width = (_SAMPLES,) if windows.kind == "raw" else (windows.shape[1],)
-        whole = np.zeros((max(n_rows, 1), *width), windows.store.specification.dtype)
-        flat = whole.reshape(-1) if windows.kind == "raw" else whole
-        for clip in clips.tolist():
-            at = int(begins[clip])
-            for part in windows.parts(clip):
-                flat[at : at + len(part)] = part
-                at += len(part)
-        return cls(whole.view(np.float32)[:, 0] if windows.kind == "raw" else whole, begins, lengths)
-
-
-class ResidentBatches:
-    """Training batches whose windows are plans; otherwise as `TrainingBatches`, whose answers they have."""
-
-    def __init__(self, batches: TrainingBatches, windows: Windows, store: ResidentStore):
-        """store: that of the clips that the batches show."""
-        self.steps = batches.steps
-        self._batches, self._windows = batches, windows
-        self._store = replace(store, features=None)  # the device has them
-
-    def __call__(self, index: int) -> tuple[Plan, ...]:
-        """Batch number index: a plan of n windows, answers and perhaps weights."""
-        views, *rest = self._batches.planned(index)
-        return plan_of(views, self._windows, self._store), *rest
-
-
-def plan_of(views: Views, windows: Windows, store: ResidentStore) -> Plan:
-    """The numbers that the layer needs, each [n, ...]."""
-    levels = windows.level(views.clips), windows.level(views.partners)
-    places = (
-        _places(views.clips, views.starts, windows, store),
-        _places(views.partners, views.partner_starts, windows, store),
-    )
-    return {
-        "places": np.stack(places, axis=1).astype(np.int32),  # [n, own and partner's, 4]
-        "levels": np.stack(levels, axis=1).astype(np.float32),
-        "shares": views.shares,
-        "gains": views.gains,
-        "signs": np.where(views.flipped, np.float32(-1), np.float32(1)),
-        "time_masks": views.time_masks.astype(np.int32),
-        "band_masks": views.band_masks.astype(np.int32),
-    }
-
-
-def _places(clips: np.ndarray, starts: np.ndarray, windows: Windows, store: ResidentStore) -> np.ndarray:
-    """Of each window the row in which it begins, what of that row comes before it, its clip's begin and end in it.
-
-    Begin and end are in samples or frames of the window.
-    """
-    rows, skipped = np.divmod(store.begins[clips] + starts, _per_row(windows))
-    ends = np.clip(store.lengths[clips] - starts, 0, windows.length)
-    return np.stack([rows, skipped, np.clip(-starts, 0, windows.length), ends], axis=1)
-
-
-def _per_row(windows: Windows) -> int:
-    return _SAMPLES if windows.kind == "raw" else 1
+    first = planned(0)[0]
+    inputs = {name: keras.Input(first[name].shape[1:], dtype=first[name].dtype.name, name=name) for name in first}
+    return keras.Model(inputs, net(cut(inputs))), planned
 
 
 class CutWindows(layers.Layer):
-    """A plan in, windows out: float32 [n, time, width]."""
+    """The inputs that `inputs` makes of a plan in, its windows out: float32 [n, time, width]."""
 
-    def __init__(self, windows: Windows, store: ResidentStore, fill: np.ndarray | None = None):
-        """fill: float32 [width], the frame that masks put in."""
+    def __init__(self, windows: Windows, clips: np.ndarray, fill: np.ndarray | None = None):
+        """clips: int64 [n], those that are trained on. fill: float32 [width], the frame that masks put in."""
         super().__init__(trainable=False, dtype="float32")
-        self._shape, self._per_row = windows.shape, _per_row(windows)
+        (self._length, self._width), self._raw = windows.shape, windows.kind == "raw"
+        self._firsts = np.zeros(len(windows.lengths), np.int64)
+        self._firsts[clips], sizes = _layout(windows, clips)
+        n_rows = int(sizes.sum())
+        if n_rows >= 2**31:
+            raise SettingsError(
+                f"--resident must be no for more than {2**31 - 1:,} samples or frames, got {n_rows:,}"
+            )
+        features = np.zeros((n_rows, self._width), np.float32)
+        for clip, room in zip(clips.tolist(), np.split(features, np.cumsum(sizes)[:-1]), strict=True):
+            level = windows.levels[clip]
+            room[:] = 0 if self._raw else level * (windows.loudness > 0)
+            row = max(self._length - int(windows.lengths[clip]), 0)
+            for block in windows.blocks(clip):
+                room[row : row + len(block)] = block[:, None] * level if self._raw else block
+                row += len(block)
+        # a weight: JAX would compile any other array into its program
         self._features = self.add_weight(
-            store.features.shape,
-            lambda shape, dtype: ops.convert_to_tensor(store.features),
-            trainable=False,
-            autocast=False,
-            name="features",
+            features.shape, lambda *_, **__: ops.convert_to_tensor(features), trainable=False, name="features"
         )
-        self._loudness = None if windows.kind == "raw" else ops.convert_to_tensor(windows.loudness)
-        self._fill = ops.convert_to_tensor(np.zeros(windows.shape[1], np.float32) if fill is None else fill)
+        self._loudness = None if self._raw else windows.loudness
+        self._fill = np.zeros(self._width, np.float32) if fill is None else fill
 
-    def call(self, plan: dict) -> object:
-        """Cut, mix, change, hide."""
-        own, other = (self._shown(plan, which) for which in (0, 1))
-        shares = ops.reshape(plan["shares"], (-1, 1, 1))
-        if self._loudness is None:
-            return self._waveforms(own, other, shares, plan)
-        gains = ops.reshape(plan["gains"], (-1, 1, 1))
-        frames = own * shares + other * (1 - shares) + gains * self._loudness
-        hidden = _hidden(plan["time_masks"], self._shape[0])[:, :, None]
-        hidden = ops.logical_or(hidden, _hidden(plan["band_masks"], self._shape[1])[:, None, :])
-        return ops.where(hidden, self._fill, frames)
+    def inputs(self, plan: WindowPlan) -> dict[str, np.ndarray]:
+        """The layer's inputs for n windows, some hundred bytes each."""
+        firsts = np.stack([plan.offsets, plan.partner_offsets], axis=1)
+        firsts += self._firsts[np.stack([plan.clips, plan.partners], axis=1)]
+        signs = np.where(plan.flipped, np.float32(-1), np.float32(1))
+        masks = {"time_masks": plan.time_masks.astype(np.int32), "band_masks": plan.band_masks.astype(np.int32)}
+        return {
+            "firsts": firsts.astype(np.int32),
+            "shares": plan.shares,
+            "gains": plan.gains,
+            "signs": signs,
+            **masks,
+        }
+
+    def call(self, inputs: dict) -> object:
+        """Gather, mix, change, mask."""
+        rows = ops.expand_dims(inputs["firsts"], 2) + ops.arange(self._length, dtype="int32")
+        own, other = (ops.take(self._features, rows[:, which], axis=0) for which in (0, 1))
+        shares, gains, signs = (ops.reshape(inputs[name], (-1, 1, 1)) for name in ("shares", "gains", "signs"))
+        hidden = _hidden(inputs["time_masks"], self._length)[:, :, None]
+        if not self._raw:
+            frames = own * shares + other * (1 - shares) + gains * self._loudness
+            hidden = ops.logical_or(hidden, _hidden(inputs["band_masks"], self._width)[:, None, :])
+            return ops.where(hidden, self._fill, frames)
+        mixed = own * (shares / _range(own)) + other * ((1 - shares) / _range(other))
+        mixed = ops.where(shares < 1, mixed, own)
+        low, divisor = ops.min(mixed, axis=1, keepdims=True), _range(mixed)
+        windows = (ops.where(hidden, 0.0, mixed) - low) / divisor - 0.5
+        return windows * ops.power(10.0, gains / 20) * signs
 
     def compute_output_shape(self, shapes: dict) -> tuple:
-        """[n, *window]."""
-        return (None, *self._shape)
-
-    def _shown(self, plan: dict, which: int) -> object:
-        """Windows of the own clips (0) or the partners (1), with silence around them; [n, time, width]."""
-        row, skipped, first, end = (plan["places"][:, which, i : i + 1] for i in range(4))
-        length = self._shape[0]
-        places = ops.arange(length, dtype="int32")
-        inside = ops.logical_and(places >= first, places < end)[:, :, None]
-        rows = row + ops.arange(-(-(length + self._per_row - 1) // self._per_row), dtype="int32")
-        rows = ops.clip(rows, 0, self._features.shape[0] - 1)
-        elements = ops.take(self._features, rows, axis=0)
-        levels = ops.reshape(plan["levels"][:, which], (-1, 1, 1))
-        if self._loudness is not None:
-            return ops.where(inside, elements, levels * ops.cast(self._loudness > 0, "float32"))
-        samples = ops.cast(ops.view(elements, "int16"), "float32")
-        samples = ops.where(skipped > 0, samples[:, 1 : length + 1], samples[:, :length])
-        return ops.where(inside, samples[:, :, None] * levels, 0.0)
-
-    def _waveforms(self, own: object, other: object, shares: object, plan: dict) -> object:
-        """Waveforms mixed at the same range, and normalised as `windows.RawWindows` does."""
-        mixed = own * (shares / (_span(own) + _TINY)) + other * ((1 - shares) / (_span(other) + _TINY))
-        mixed = ops.where(shares < 1, mixed, own)
-        low, divisor = ops.min(mixed, axis=1, keepdims=True), _span(mixed) + _TINY
-        hidden = _hidden(plan["time_masks"], self._shape[0])[:, :, None]
-        mixed = ops.where(hidden, 0.0, mixed)  # what is hidden is silent
-        factors = ops.power(10.0, plan["gains"] / 20) * plan["signs"]
-        return ((mixed - low) / divisor - 0.5) * ops.reshape(factors, (-1, 1, 1))
+        """[n, time, width]."""
+        return (None, self._length, self._width)
 
 
-def resident_model(net: keras.Model, cut: CutWindows, plan: Plan) -> keras.Model:
-    """The net with windows cut ahead of it; shares the net's weights. plan: any, for its shapes."""
-    inputs = {name: keras.Input(value.shape[1:], dtype=value.dtype.name, name=name) for name, value in plan.items()}
-    return keras.Model(inputs, net(cut(inputs)))
+def _layout(windows: Windows, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The row of each clip's first element, and how many rows it takes with the silence around it; int64 [n]."""
+    lengths = windows.lengths[clips]
+    silence = np.maximum(windows.length - lengths, 0)  # on either side
+    sizes = lengths + 2 * silence
+    return np.cumsum(sizes) - sizes + silence, sizes
 
 
-def _span(waveforms: object) -> object:
-    return ops.max(waveforms, axis=1, keepdims=True) - ops.min(waveforms, axis=1, keepdims=True)
+def _range(waveforms: object) -> object:
+    return ops.max(waveforms, axis=1, keepdims=True) - ops.min(waveforms, axis=1, keepdims=True) + _TINY
 
 
 def _hidden(masks: object, length: int) -> object:

@@ -1,8 +1,8 @@
 """Windows cut straight from a store's memory maps; no clip is ever loaded whole.
 
-`RawWindows` (waveforms) and `FrameWindows` (MFCC or log-mel frames) have the same interface: `length` and `shape` of
-a window, `lengths` of the clips, and `cut`, which cuts the windows of a `WindowPlan`. Clips are numbered as in the
-dataset, training clips first.
+`RawWindows` (waveforms) and `FrameWindows` (MFCC or log-mel frames) have the same interface: `length` and `shape`
+of a window, `lengths` of the clips, and `cut`, which cuts the windows of a `WindowPlan`. Clips are numbered as in
+the dataset, training clips first.
 """
 
 import sys
@@ -103,12 +103,14 @@ class FrameWindows(_Windows):
     """Windows of frames, padded with the frame that librosa gives for silence in that clip."""
 
     def __init__(self, store: Store, slots: np.ndarray, length: int, width: int):
-        """slots: int64 [clips]. length: of a window, in frames. width: coefficients or bands, at most the store's."""
+        """slots: int64 [clips]. length: frames of a window. width: coefficients or bands, at most the store's."""
         super().__init__(store, slots, length)
         self.shape = (length, width)
         self.loudness = _loudness(store.specification, width)
         self._no_fill = np.zeros(width, np.float32)
-        floor = 10 * np.log10(store.specification.amin) * self.loudness[0]  # of a recording that is silent throughout
+        floor = (
+            10 * np.log10(store.specification.amin) * self.loudness[0]
+        )  # of a recording that is silent throughout
         # the silence of each clip, in the coefficients that loudness changes
         self.levels = np.where(self.lengths > 0, store.silence[slots], floor).astype(np.float32)
 

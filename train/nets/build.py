@@ -3,6 +3,7 @@
 Frames are standardised by a layer of the model, so the statistics are saved with its weights.
 """
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
@@ -49,7 +50,7 @@ def build(
         keras.config.set_dtype_policy(before)
     for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):
-            # Keras's MobileNetV2 has 0.999: after a few hundred steps the running statistics are still near their start
+            # MobileNetV2 has 0.999: after some hundred steps running statistics are still near their start
             layer.momentum = min(layer.momentum, 0.99)
     if seed is not None:
         _draw_weights(model, seed)
@@ -72,7 +73,7 @@ def as_image(x: KerasTensor) -> KerasTensor:
     return layers.Reshape((*x.shape[1:], 1))(x)
 
 
-def _builder(name: str, quick: bool):
+def _builder(name: str, quick: bool) -> Callable[[KerasTensor, int], KerasTensor]:
     net = NETS[name]
     dummy = "notebook.dummy1d" if net.kinds == ("raw",) else "notebook.dummy2d"
     module, function = (dummy if quick else net.builder).split(".")
@@ -84,7 +85,7 @@ def _standardised(window: KerasTensor, statistics: "Statistics") -> KerasTensor:
     axes = (1, 2) if statistics.mean.ndim == 2 else (2,)
     layer = layers.Normalization(axes, dtype="float32", trainable=False, name="standardise")
     layer.build(window.shape)
-    layer.set_weights([statistics.mean, statistics.variance, 0])  # and a count, which old versions of Keras used
+    layer.set_weights([statistics.mean, statistics.variance, np.zeros(())])  # and a count that Keras does not use
     layer.finalize_state()
     return layer(window)
 

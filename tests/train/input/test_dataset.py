@@ -1,18 +1,17 @@
-from types import SimpleNamespace
-
 import numpy as np
+import pandas as pd
 import pytest
 
 from cache import CacheError, open_cache
-from train.dataset import open_dataset, with_features
+from train.input.augment import plain_plan
+from train.input.dataset import open_dataset, verified_clips
 from train.settings import SettingsError, settings_for
-from train.views import plain_views
 
 
 def test_labels_stand_in_the_order_of_their_first_appearance(dataset):
     opened = dataset()
     assert opened.labels == ["Hum", "None", "Rain drops"]
-    assert [opened.labels[target] for target in opened.targets] == opened.train["label"].tolist()
+    assert [opened.labels[label_id] for label_id in opened.label_ids] == opened.train["label"].tolist()
 
 
 def test_clips_are_numbered_training_clips_first(dataset):
@@ -31,8 +30,8 @@ def test_empty_and_failed_clips_are_left_out_and_said(dataset):
 
 
 def test_empty_and_failed_clips_are_silence(dataset):
-    assert (dataset().windows.cut(plain_views(np.array([18, 19, 23]), np.zeros(3, int))) == -0.5).all()
-    windows = dataset("conv2d", mfcc=20).windows.cut(plain_views(np.array([18, 19, 23]), np.zeros(3, int)))
+    assert (dataset().windows.cut(plain_plan(np.array([18, 19, 23]), np.zeros(3, int))) == -0.5).all()
+    windows = dataset("conv2d", mfcc=20).windows.cut(plain_plan(np.array([18, 19, 23]), np.zeros(3, int)))
     assert np.allclose(windows[..., 0], -100 * np.sqrt(128))
     assert (windows[..., 1:] == 0).all()
 
@@ -46,9 +45,7 @@ def test_unverified_clips_are_left_out_when_asked(dataset):
 
 def test_verified_only_needs_the_column(other_work):
     settings = settings_for("conv1d", verified_only=True, seconds=0.5)
-    message = (
-        r"--verified-only needs the column manually_verified in train.csv, got none; leave --verified-only out"
-    )
+    message = r"--verified-only needs the column manually_verified in train.csv, which says nothing about any clip"
     with pytest.raises(SettingsError, match=message):
         open_dataset(open_cache(other_work / "cache"), settings)
 
@@ -108,25 +105,32 @@ def test_a_store_that_is_not_there_is_asked_for(dataset):
 
 
 @pytest.mark.parametrize(
-    ("net", "kinds", "asked", "chosen"),
+    ("stated", "verified"),
     [
-        ("mobilenet", {"raw", "mfcc", "logmel"}, {}, "logmel"),
-        ("conv2d", {"raw", "mfcc", "logmel"}, {}, "logmel"),
-        ("conv2d", {"raw", "mfcc", "logmel"}, {"preset": "notebook"}, "mfcc"),
-        ("conv2d", {"raw", "logmel"}, {"preset": "notebook"}, "logmel"),
-        ("mobilenet", {"raw", "mfcc"}, {}, "mfcc"),
-        ("mobilenet", {"raw"}, {}, "logmel"),  # which opening then asks for
-        ("conv2d", {"raw", "mfcc"}, {"logmel": 40}, "logmel"),
-        ("conv2d", {"raw", "mfcc", "logmel"}, {"features": "mfcc"}, "mfcc"),
-        ("conv2d", {"raw", "mfcc", "logmel"}, {"mfcc": 20}, "mfcc"),
-        ("conv1d", {"raw", "mfcc", "logmel"}, {}, "raw"),
+        ([1, 0, 1], [True, False, True]),
+        ([1, None, 0], [True, False, False]),  # a blank beside others is unverified
+        ([2, 1, -1], [False, True, False]),
+        ([0, 0, 0], [False, False, False]),
+        ([None, None, None], [True, True, True]),  # the dataset says nothing
+        ([], []),
     ],
 )
-def test_a_net_reads_the_first_kind_that_the_cache_has(net, kinds, asked, chosen):
-    settings = with_features(settings_for(net, **asked), SimpleNamespace(kinds=kinds))
-    assert settings.kind == chosen
+def test_a_clip_is_verified_where_the_dataset_says_1_or_nothing_of_any_clip(stated, verified):
+    assert verified_clips(pd.Series(stated, dtype="Int8")).tolist() == verified
 
 
-def test_bands_choose_log_mel_frames_for_a_net_that_reads_them():
-    assert settings_for("conv2d", logmel=40).kind == "logmel"
-    assert settings_for("conv1d", logmel=40).kind == "raw"
+def test_weights_validation_and_verified_only_follow_one_rule_of_verified(work):
+    cache = open_cache(work / "cache")
+    clips = cache.clips
+    clips.loc[clips["clip"].isin(["clip 01.wav", "clip 02.wav"]), "manually_verified"] = [2, None]
+    opened = open_dataset(cache, settings_for("conv1d", seconds=0.5))
+    chosen = open_dataset(cache, settings_for("conv1d", seconds=0.5, verified_only=True))
+    assert np.flatnonzero(~opened.verified).tolist() == [1, 2, 4]
+    assert np.flatnonzero(chosen.reasons == "unverified").tolist() == [1, 2, 4]
+
+
+def test_a_limit_changes_no_clips_verification(work):
+    cache = open_cache(work / "cache")
+    cache.clips.loc[cache.clips["clip"] < "clip 04.wav", "manually_verified"] = None
+    opened = open_dataset(cache, settings_for("conv1d", seconds=0.5, limit=3))
+    assert opened.verified.tolist() == [False] * 3
