@@ -101,6 +101,12 @@ def small_dataset(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def featurized():
+    """A function that featurizes a dataset's folder into a work folder: folder, work, *specifications."""
+    return _featurized
+
+
+@pytest.fixture(scope="session")
 def make_cache(small_dataset):
     """A function that featurizes the small dataset into a work folder."""
     return lambda work, *specifications: _featurized(small_dataset, work, *specifications)

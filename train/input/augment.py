@@ -8,8 +8,9 @@ Sources: mixup: Zhang et al., "mixup: Beyond empirical risk minimization", 2018;
 Tokozume et al., "Learning from between-class examples", 2018. Masks: Park et al., "SpecAugment", 2019.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from scipy.special import betaincinv
@@ -19,6 +20,7 @@ from train.recipe import Recipe
 
 _TIME_MASKS = (Purpose.TIME_MASK_0, Purpose.TIME_MASK_1)
 _BAND_MASKS = (Purpose.BAND_MASK_0, Purpose.BAND_MASK_1)
+Numbers = Callable[[int], np.ndarray]  # from a purpose to the numbers of some clips in one epoch
 
 
 @dataclass(frozen=True)
@@ -98,49 +100,37 @@ class Augmentation:
         Returns:
             The plan, and the rows of the partners, int64 [batch]; a clip without a partner has its own row.
         """
-        numbers = _Numbers(self._seed, epoch, self._keys[rows])
-        offsets = _Numbers(self._seed, 0 if self._recipe.windows == "once" else epoch, self._keys[rows])
-        n_clips = np.full(len(rows), len(self._keys))
-        partners = below(numbers(Purpose.PARTNER), n_clips) if self._recipe.mixup else rows
+        numbers = partial(draw, self._seed, epoch, self._keys[rows])
+        offsets = partial(draw, self._seed, 0 if self._recipe.windows == "once" else epoch, self._keys[rows])
+        partners = below(numbers(Purpose.PARTNER), len(self._keys)) if self._recipe.mixup else rows
         lengths, window = self._lengths, self._shape[0]
         return WindowPlan(
             clips=self.clips[rows],
             offsets=random_offsets(lengths[rows], window, offsets(Purpose.OFFSET)),
             partners=self.clips[partners],
             partner_offsets=random_offsets(lengths[partners], window, offsets(Purpose.PARTNER_OFFSET)),
-            shares=self._shares(numbers),
+            shares=_shares(numbers(Purpose.SHARE), self._recipe.mixup),
             gains=(self._recipe.gain * (2 * unit(numbers(Purpose.GAIN)) - 1)).astype(np.float32),
             flipped=(unit(numbers(Purpose.POLARITY)) < 0.5) & self._flips,
-            time_masks=_masks(numbers, _TIME_MASKS, self._recipe.time_mask, window),
-            band_masks=_masks(numbers, _BAND_MASKS, self._band_mask, self._shape[1]),
+            time_masks=_masks(numbers, len(rows), _TIME_MASKS, self._recipe.time_mask, window),
+            band_masks=_masks(numbers, len(rows), _BAND_MASKS, self._band_mask, self._shape[1]),
         ), partners
 
-    def _shares(self, numbers: "_Numbers") -> np.ndarray:
-        """Shares from Beta(a, a), by its inverse, or 1 less them: a window's own share is at least one half."""
-        if not self._recipe.mixup:
-            return np.ones(numbers.n, np.float32)
-        shares = betaincinv(self._recipe.mixup, self._recipe.mixup, unit(numbers(Purpose.SHARE)))
-        return np.maximum(shares, 1 - shares).astype(np.float32)
+
+def _shares(numbers: np.ndarray, mixup: float) -> np.ndarray:
+    """Shares from Beta(mixup, mixup), by its inverse, or 1 less them: a window's own share is at least one half."""
+    shares = betaincinv(mixup, mixup, unit(numbers)) if mixup else np.ones(len(numbers))
+    return np.maximum(shares, 1 - shares).astype(np.float32)
 
 
-class _Numbers:
-    """The numbers of some clips in one epoch, by purpose."""
-
-    def __init__(self, seed: int, epoch: int, keys: np.ndarray):
-        self._seed, self._epoch, self._keys, self.n = seed, epoch, keys, len(keys)
-
-    def __call__(self, purpose: int) -> np.ndarray:
-        return draw(self._seed, self._epoch, self._keys, purpose)
-
-
-def _masks(numbers: _Numbers, purposes: tuple[Purpose, ...], largest: float, length: int) -> np.ndarray:
+def _masks(numbers: Numbers, n: int, purposes: tuple[Purpose, ...], largest: float, length: int) -> np.ndarray:
     """Stretches of 0 to largest * length elements, anywhere inside; int64 [n, masks, 2]."""
     most = int(largest * length)
     if not most:
-        return np.zeros((numbers.n, 0, 2), np.int64)
+        return np.zeros((n, 0, 2), np.int64)
     masks = []
     for purpose in purposes:
-        widths = below(numbers(purpose), np.full(numbers.n, most + 1))
+        widths = below(numbers(purpose), most + 1)
         firsts = below(numbers(purpose + 1), length - widths + 1)
         masks.append(np.stack([firsts, firsts + widths], axis=1))
     return np.stack(masks, axis=1)

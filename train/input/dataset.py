@@ -54,7 +54,8 @@ def open_dataset(cache: Cache, settings: Settings) -> Dataset:
         CacheError: no store fits, several do, or it is incomplete.
         SettingsError: the window is too short for the net, or the table lacks what the settings need.
     """
-    every, test = (_clips_of(cache.clips, split) for split in ("train", "test"))
+    clips = cache.clips
+    every, test = (clips[clips["split"] == split].reset_index(drop=True) for split in ("train", "test"))
     verified = verified_clips(every["manually_verified"])[: settings.limit]  # --limit changes no clip's state
     train, test = every[: settings.limit], test[: settings.limit]
     store = _open_store(cache, settings)
@@ -91,14 +92,6 @@ def verified_clips(manually_verified: pd.Series) -> np.ndarray:
     if manually_verified.isna().all():
         return np.ones(len(manually_verified), bool)
     return (manually_verified == 1).fillna(False).to_numpy(bool)
-
-
-def _clips_of(clips: pd.DataFrame, split: str) -> pd.DataFrame:
-    rows = np.flatnonzero(clips["split"] == split)
-    first, end = (rows[0], rows[-1] + 1) if len(rows) else (0, 0)
-    together = end - first == len(rows)  # as featurize writes them: a slice is no second copy of a million names
-    rows = slice(first, end) if together else rows
-    return clips.drop(columns="split").iloc[rows].reset_index(drop=True)
 
 
 def _open_store(cache: Cache, settings: Settings) -> Store:

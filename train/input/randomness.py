@@ -68,11 +68,11 @@ def unit(numbers: np.ndarray) -> np.ndarray:
     return (numbers >> np.uint64(11)) * 2.0**-53
 
 
-def below(numbers: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def below(numbers: np.ndarray, counts: np.ndarray | int) -> np.ndarray:
     """Turn 64-bit numbers into integers uniform over 0 ... count - 1.
 
     Args:
-        numbers: uint64 [clips]. counts: int64 [clips], 1 to 2**53.
+        numbers: uint64 [clips]. counts: int64 [clips], or one for all, 1 to 2**53.
     Returns:
         int64 [clips]; a value's probability is off by at most 2**-53.
     """

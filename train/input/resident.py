@@ -104,10 +104,6 @@ class CutWindows(layers.Layer):
         windows = (ops.where(hidden, 0.0, mixed) - low) / divisor - 0.5
         return windows * ops.power(10.0, gains / 20) * signs
 
-    def compute_output_shape(self, shapes: dict) -> tuple:
-        """[n, time, width]."""
-        return (None, self._length, self._width)
-
 
 def _layout(windows: Windows, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The row of each clip's first element, and how many rows it takes with the silence around it; int64 [n]."""
@@ -123,7 +119,5 @@ def _range(waveforms: object) -> object:
 
 def _hidden(masks: object, length: int) -> object:
     """Which of length elements lie in one of the masks, int32 [n, masks, 2]; bool [n, length]."""
-    if masks.shape[1] == 0:
-        return ops.zeros((ops.shape(masks)[0], length), dtype="bool")
     places = ops.arange(length, dtype="int32")
     return ops.any(ops.logical_and(places >= masks[:, :, :1], places < masks[:, :, 1:]), axis=1)
