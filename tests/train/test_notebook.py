@@ -15,9 +15,9 @@ import pytest
 import soundfile as sf
 from keras import layers
 from sklearn.model_selection import StratifiedKFold
-from train.steps import compile_model
 
 from cache import MfccSpecification, RawSpecification, open_cache
+from train.fold import compile_model
 from train.input.augment import Augmentation
 from train.input.batches import CropBatches, TrainingBatches
 from train.input.dataset import open_dataset

@@ -13,7 +13,7 @@ from cache import Cache, Status, Store
 from cache.bucket.copy import local_store
 from cache.places import on_disk
 from train.input.windows import FrameWindows, RawWindows, Windows, window_length, window_seconds
-from train.settings import Settings, SettingsError
+from train.settings import Settings, SettingsError, resolve
 
 _UNUSABLE = {Status.EMPTY: "empty", Status.FAILED: "failed"}
 
@@ -30,6 +30,7 @@ class Dataset:
         reasons: text [n_train], why a clip is left out of the folds, "" where it is not.
         silent_tests: test clips that are empty or failed.
         windows: of all clips.
+        settings: of the run, with the store that `resolve` chose.
     """
 
     train: pd.DataFrame
@@ -40,6 +41,7 @@ class Dataset:
     reasons: pd.Series
     silent_tests: list[str]
     windows: Windows
+    settings: Settings
 
     @property
     def usable(self) -> np.ndarray:
@@ -48,7 +50,7 @@ class Dataset:
 
 
 def open_dataset(cache: Cache, settings: Settings) -> Dataset:
-    """Choose the clips and the store that the settings ask for.
+    """Choose the clips and the store that the settings ask for; of a cache in a bucket the store is copied here.
 
     Raises:
         CacheError: no store fits, several do, or it is incomplete.
@@ -58,7 +60,9 @@ def open_dataset(cache: Cache, settings: Settings) -> Dataset:
     every, test = (clips[clips["split"] == split].reset_index(drop=True) for split in ("train", "test"))
     verified = verified_clips(every["manually_verified"])[: settings.limit]  # --limit changes no clip's state
     train, test = every[: settings.limit], test[: settings.limit]
-    store = _open_store(cache, settings)
+    settings, store = resolve(settings, cache)
+    if not on_disk(cache.path):
+        store = local_store(cache, store, settings.copies_path)
     slots = np.concatenate([train["slot"], test["slot"]]).astype(np.int64)
     label_ids, labels = pd.factorize(train["label"])
     reasons = _reasons(store, train)
@@ -74,6 +78,7 @@ def open_dataset(cache: Cache, settings: Settings) -> Dataset:
         reasons=reasons,
         silent_tests=test["clip"][_reasons(store, test) != ""].tolist(),
         windows=_windows(store, slots, settings),
+        settings=settings,
     )
 
 
@@ -92,17 +97,6 @@ def verified_clips(manually_verified: pd.Series) -> np.ndarray:
     if manually_verified.isna().all():
         return np.ones(len(manually_verified), bool)
     return (manually_verified == 1).fillna(False).to_numpy(bool)
-
-
-def _open_store(cache: Cache, settings: Settings) -> Store:
-    """The store that fits; of a cache in a bucket its copy on this disk, brought up to date."""
-    numbers = {
-        "raw": {"sample_rate": settings.sr},
-        "mfcc": {"sample_rate": settings.mfcc_sr, "n_mfcc": settings.n_mfcc},
-        "logmel": {"sample_rate": settings.mfcc_sr, "n_mels": settings.n_mels},
-    }
-    store = cache.open_store(settings.kind, **numbers[settings.kind])
-    return store if on_disk(cache.path) else local_store(cache, store, settings.copies_path)
 
 
 def _windows(store: Store, slots: np.ndarray, settings: Settings) -> Windows:

@@ -1,7 +1,7 @@
-"""The loops over samples and frames of a batch of windows, compiled by numba; none holds the GIL.
+"""The loops over samples and frames of a batch of windows, compiled by numba; none of them holds the GIL.
 
-A call cuts a whole batch: one for each window would wait for the GIL as often, while the net's thread has it. So
-what clips show comes as addresses, in `Parts`, and whoever calls keeps the arrays that lie there.
+One call cuts a whole batch: with a call for each window, cutting would wait for the GIL as often, which the net's
+thread holds. So parts of clips are passed as addresses, in `Parts`, and the caller keeps their arrays alive.
 """
 
 from typing import NamedTuple
@@ -16,16 +16,17 @@ _ZERO, _ONE, _HALF, _TINY = float32(0), float32(1), float32(0.5), float32(1e-6)
 
 
 class Parts(NamedTuple):
-    """What n windows show: each a part of its own clip and, where it is mixed, of another.
+    """The parts of clips that n windows show: one of its own clip each, and one of its partner where it is mixed.
 
-    addresses: intp [n, 2], of contiguous samples or frames. counts: int64 [n, 2], how many there are; befores:
-    int64 [n, 2], how much silence comes before them: together at most a window's length, or no counts. like: one of
-    the arrays at the addresses.
+    Attributes:
+        addresses: intp [n, 2], of contiguous samples or frames. counts: int64 [n, 2], how many there are.
+        n_before: int64 [n, 2], how many silent ones come before them. Both together are at most a window's length
+            where there is a part. like: one of the arrays at the addresses, for its type.
     """
 
     addresses: np.ndarray
     counts: np.ndarray
-    befores: np.ndarray
+    n_before: np.ndarray
     like: np.ndarray
 
 
@@ -39,27 +40,28 @@ def address(array):
 def cut_waveforms(parts, scales, shares, factors, masks, out):
     """Write waveforms, padded with zeros and normalised by their own range, times a factor.
 
-    Where a share is below 1, both waveforms are brought to a range of 1 first and mixed, share to 1 - share.
+    Where a share is below 1, both waveforms are scaled to a range of 1 first, then mixed, share to 1 - share.
 
     Args:
         parts: of int16 or float32 samples. scales: float32 [n, 2]. shares, factors: float32 [n].
-        masks: int64 [n, masks, 2], first and end of what is as if silent. out: float32 [n, length].
+        masks: int64 [n, masks, 2], first and end of what becomes silent. out: float32 [n, length].
     """
     length, span, mixed = out.shape[1], np.empty(2, parts.like.dtype), np.empty(2, float32)
     for i in range(len(out)):
-        row, own, before, share = out[i], _samples(parts, i, 0), parts.befores[i, 0], shares[i]
-        _find_range(own, length, span)
-        width = _width(span, scales[i, 0])
+        row, own, before, share = out[i], _samples(parts, i, 0), parts.n_before[i, 0], shares[i]
+        _range_of(own, length, span)
+        width = _range_width(span, scales[i, 0])
         if share == 1:
-            silence = _write(own, before, float32(span[0]), scales[i, 0] / width, _HALF, factors[i], row)
+            silence = _write_samples(own, before, float32(span[0]), scales[i, 0] / width, _HALF, factors[i], row)
         else:
-            _write(own, before, _ZERO, share * scales[i, 0] / width, _ZERO, _ONE, row)
+            _write_samples(own, before, _ZERO, share * scales[i, 0] / width, _ZERO, _ONE, row)
             other = _samples(parts, i, 1)
-            _find_range(other, length, span)
-            _add(other, (_ONE - share) * scales[i, 1] / _width(span, scales[i, 1]), row[parts.befores[i, 1] :])
+            _range_of(other, length, span)
+            level = (_ONE - share) * scales[i, 1] / _range_width(span, scales[i, 1])
+            _mix_samples(other, level, row[parts.n_before[i, 1] :])
             mixed[:] = row[0]
             _widen(mixed, row)
-            silence = _rewrite(row, mixed[0], _ONE / _width(mixed, _ONE), _HALF, factors[i])
+            silence = _normalise_in_place(row, mixed[0], _ONE / _range_width(mixed, _ONE), _HALF, factors[i])
         for first, end in masks[i]:
             row[first:end] = silence
 
@@ -69,17 +71,18 @@ def cut_frames(parts, silences, shares, gains, loudness, fill, time_masks, band_
     """Write frames, padded with silent ones; mixed, share to 1 - share, plus gain * loudness, then masked.
 
     Args:
-        parts: of float32 frames, at least as wide as those of out. silences: float32 [n, 2], what a silent one
-            has where loudness is above 0. shares, gains: float32 [n], gains in dB. loudness, fill: float32 [width].
+        parts: of float32 frames, at least as wide as those of out. silences: float32 [n, 2], the value of a
+            silent frame where loudness is above 0. shares, gains: float32 [n], gains in dB.
+            loudness, fill: float32 [width].
         time_masks, band_masks: int64 [n, masks, 2], first and end of what fill replaces.
         out: float32 [n, length, width].
     """
     width = out.shape[2]
     for i in range(len(out)):
         window, gain = out[i], gains[i]
-        _place(_frames(parts, i, 0), parts.befores[i, 0], silences[i, 0], loudness, window)
+        _write_frames(_frames(parts, i, 0), parts.n_before[i, 0], silences[i, 0], loudness, window)
         if shares[i] < 1:
-            _blend(_frames(parts, i, 1), parts.befores[i, 1], silences[i, 1], loudness, shares[i], window)
+            _mix_frames(_frames(parts, i, 1), parts.n_before[i, 1], silences[i, 1], loudness, shares[i], window)
         if gain != 0:
             for t in range(len(window)):
                 for j in range(width):
@@ -112,7 +115,7 @@ def _frames(parts, i, which):
 
 
 @njit(nogil=True, cache=True)
-def _find_range(samples, length, span):
+def _range_of(samples, length, span):
     """The least and the greatest sample; the zeros that pad fewer than length take part."""
     span[:] = samples[0] if len(samples) == length else 0
     _widen(span, samples)
@@ -154,13 +157,13 @@ def _ordered(bits):
 
 
 @njit(nogil=True, cache=True)
-def _width(span, scale):
+def _range_width(span, scale):
     """The width of a range, never 0."""
     return (float32(span[1]) - float32(span[0])) * scale + _TINY
 
 
 @njit(nogil=True, cache=True)
-def _write(samples, before, low, slope, middle, factor, out):
+def _write_samples(samples, before, low, slope, middle, factor, out):
     """Write ((samples - low) * slope - middle) * factor, and what a zero becomes around it; return the latter."""
     silence, after = ((_ZERO - low) * slope - middle) * factor, before + len(samples)
     inner = out[before:after]  # plain indices from 0 on both sides, or LLVM does not vectorise the loop
@@ -172,21 +175,21 @@ def _write(samples, before, low, slope, middle, factor, out):
 
 
 @njit(nogil=True, cache=True)
-def _rewrite(out, low, slope, middle, factor):
-    """`_write` in place, where LLVM would take one sample at a time, as the arguments overlap."""
+def _normalise_in_place(out, low, slope, middle, factor):
+    """`_write_samples` in place, where LLVM would take one sample at a time, as the arguments overlap."""
     for i in range(len(out)):
         out[i] = ((out[i] - low) * slope - middle) * factor
     return ((_ZERO - low) * slope - middle) * factor
 
 
 @njit(nogil=True, cache=True)
-def _add(samples, level, out):
+def _mix_samples(samples, level, out):
     for i in range(len(samples)):
         out[i] += float32(samples[i]) * level
 
 
 @njit(nogil=True, cache=True)
-def _place(frames, before, silence, loudness, out):
+def _write_frames(frames, before, silence, loudness, out):
     after, width = before + len(frames), out.shape[1]
     for t in range(len(out)):
         if before <= t < after:
@@ -198,7 +201,7 @@ def _place(frames, before, silence, loudness, out):
 
 
 @njit(nogil=True, cache=True)
-def _blend(frames, before, silence, loudness, share, out):
+def _mix_frames(frames, before, silence, loudness, share, out):
     rest = _ONE - share
     after, width = before + len(frames), out.shape[1]
     for t in range(len(out)):

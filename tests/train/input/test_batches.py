@@ -141,6 +141,14 @@ def test_crops_come_clip_by_clip(batch_size):
     assert np.array_equal(firsts, np.concatenate(expected))
 
 
+def test_absurdly_many_crops_are_those_that_differ():
+    clips = np.array([5, 0, 17])
+    batches = CropBatches(Ramps(), clips, crops=100_000_000, batch_size=8)
+    assert batches.counts.tolist() == np.maximum(Ramps.lengths[clips] - WINDOW + 1, 1).tolist()
+    rows = np.concatenate([batches(i)[0] for i in range(len(batches))])
+    assert len(rows) == batches.counts.sum()
+
+
 def test_no_clips_make_no_batches():
     assert len(CropBatches(Ramps(), np.zeros(0, np.int64), crops=4, batch_size=8)) == 0
 
@@ -186,11 +194,31 @@ def test_an_error_is_raised_where_the_result_is_asked_for():
         read(2)
 
 
-def test_closed_it_computes_only_what_it_is_asked_for():
+def test_after_its_block_it_computes_only_what_it_is_asked_for():
     asked = []
-    read = Prefetch(lambda i: asked.append(i) or i, workers=1, depth=3)
-    read.close()
-    assert [read(4), read(5)] == asked == [4, 5]
+    with Prefetch(lambda i: asked.append(i) or i, workers=1, depth=0) as prefetch:
+        assert prefetch(0) == 0
+    assert [prefetch(4), prefetch(5)] == [4, 5]
+    assert asked == [0, 4, 5]
+
+
+def test_an_error_in_the_block_ends_what_is_computed_ahead():
+    release, asked = Event(), []
+
+    def get(index):
+        asked.append(index)
+        assert release.wait(10)
+        return index
+
+    with pytest.raises(KeyboardInterrupt), Prefetch(get, workers=1, depth=30) as prefetch:
+        release.set()
+        prefetch(0)
+        release.clear()
+        raise KeyboardInterrupt
+    n_asked = len(asked)
+    release.set()
+    assert prefetch(7) == 7
+    assert len(asked) <= n_asked + 2  # at most the one that was under way, and the one asked for
 
 
 STEPS, EPOCHS = 3, 4
