@@ -1,7 +1,7 @@
-"""Which fold each training clip belongs to: a stratified split, or what a column of train.csv says.
+"""Which fold each training clip belongs to: scikit-learn's stratified split, or what a column of train.csv says.
 
-The split is that of scikit-learn's `StratifiedKFold` without shuffling, over the clips that take part, in the order
-of train.csv, as in the notebook; `StratifiedGroupKFold`, likewise, where clips of one group must share a fold.
+`StratifiedKFold` without shuffling, over the clips that take part, in the order of train.csv, as in the notebook;
+`StratifiedGroupKFold` where clips of one group must share a fold.
 """
 
 import re
@@ -10,8 +10,11 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from train.dataset import Dataset
+from common.text import listed
+from train.input.dataset import Dataset
 from train.settings import Settings, SettingsError
+
+_OURS = ("clip", "slot", "split")  # columns that are none of train.csv
 
 
 def assign_folds(dataset: Dataset, settings: Settings) -> np.ndarray:
@@ -22,7 +25,8 @@ def assign_folds(dataset: Dataset, settings: Settings) -> np.ndarray:
     """
     if len(dataset.labels) < 2:
         found = f"only {dataset.labels[0]!r}" if dataset.labels else "none"
-        raise SettingsError(f"train.csv: labels must be at least 2, got {found}; add clips of another")
+        limited = "raise or leave out --limit, or " if settings.limit is not None else ""
+        raise SettingsError(f"train.csv: labels must be at least 2, got {found}; {limited}add clips of another")
     used = np.flatnonzero(dataset.usable)
     folds = np.full(len(dataset.train), -1)
     if settings.fold_column is None:
@@ -48,55 +52,47 @@ def chosen_folds(settings: Settings, folds: np.ndarray) -> list[int]:
 
 
 def missing_labels(dataset: Dataset, folds: np.ndarray) -> list[tuple[int, str, int]]:
-    """Labels that a fold's net never hears: fold, label, and how many clips of it the fold holds out."""
+    """Labels that a fold's net is never trained on: fold, label, and how many clips of it the fold holds out."""
     counts = np.zeros((int(folds.max()) + 1, len(dataset.labels)), np.int64)
     used = folds >= 0
-    np.add.at(counts, (folds[used], dataset.targets[used]), 1)
+    np.add.at(counts, (folds[used], dataset.label_ids[used]), 1)
     alone = (counts > 0) & (counts == counts.sum(axis=0))
     return [(int(fold), dataset.labels[label], int(counts[fold, label])) for fold, label in np.argwhere(alone)]
 
 
 def _stratified(dataset: Dataset, used: np.ndarray, settings: Settings) -> np.ndarray:
-    n_folds, targets = settings.n_folds, dataset.targets[used]
-    counts = np.bincount(targets, minlength=len(dataset.labels))
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # imported here: it takes a second
+
+    n_folds, label_ids = settings.n_folds, dataset.label_ids[used]
+    counts = np.bincount(label_ids, minlength=len(dataset.labels))
     fewest = int(counts.argmin())
     if counts[fewest] < n_folds:
         raise SettingsError(
             f"label {dataset.labels[fewest]!r}: clips that take part must be at least {n_folds}, one for each "
-            f"fold, got {counts[fewest]}; lower --folds, or add clips"
+            f"fold, got {counts[fewest]}; {_advice(settings)}"
         )
-    strata = targets
+    strata = label_ids
     if settings.recipe.strata == "label-verified":
-        strata = 2 * targets + dataset.verified[used]
-    if settings.group_by is None:
-        return _dealt(strata, n_folds)
-    return _dealt_in_groups(strata, _groups(dataset, used, settings), n_folds)
-
-
-def _dealt(strata: np.ndarray, n_folds: int) -> np.ndarray:
-    """The folds of `StratifiedKFold`, without the second that its import and its checks of a million clips take.
-
-    Strata are numbered by their first appearance and sorted; the clips that this gives are dealt to the folds like
-    cards, which says how many of a stratum each fold gets. The first fold gets the first of them, and so on.
-    """
-    numbers, distinct = pd.factorize(strata)
-    few = np.min_scalar_type(len(distinct))  # NumPy sorts short integers several times as fast
-    by_stratum = np.argsort(numbers.astype(few), kind="stable")
-    dealt = np.arange(len(numbers)) % n_folds
-    folds = np.empty(len(numbers), np.int64)
-    folds[by_stratum] = np.sort(n_folds * numbers[by_stratum] + dealt) % n_folds
-    return folds
-
-
-def _dealt_in_groups(strata: np.ndarray, groups: np.ndarray, n_folds: int) -> np.ndarray:
-    from sklearn.model_selection import StratifiedGroupKFold  # imported here, as few runs need it
-
-    folds = np.empty(len(strata), np.int64)
+        by_verified = 2 * label_ids + dataset.verified[used]
+        if np.bincount(by_verified).max() >= n_folds:  # or scikit-learn would refuse them
+            strata = by_verified
+    split = StratifiedKFold(n_folds).split(strata, strata)
+    if settings.group_by is not None:
+        split = StratifiedGroupKFold(n_folds).split(strata, strata, _groups(dataset, used, settings))
+    folds = np.empty(len(used), np.int64)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class")  # a stratum may be small, a label is not
-        for fold, (_, held_out) in enumerate(StratifiedGroupKFold(n_folds).split(strata, strata, groups)):
+        for fold, (_, held_out) in enumerate(split):
             folds[held_out] = fold
     return folds
+
+
+def _advice(settings: Settings) -> str:
+    """What to change where a label has too few clips; only what can be changed."""
+    ways = ["raise or leave out --limit"] if settings.limit is not None else []
+    ways += ["leave out --verified-only"] if settings.verified_only else []
+    ways += ["lower --folds"] if settings.n_folds > 2 and settings.fold_column is None else []
+    return ", or ".join([*ways, "add clips of it"])
 
 
 def _groups(dataset: Dataset, used: np.ndarray, settings: Settings) -> np.ndarray:
@@ -107,7 +103,7 @@ def _groups(dataset: Dataset, used: np.ndarray, settings: Settings) -> np.ndarra
     if (found := int(groups.max()) + 1) < settings.n_folds:
         raise SettingsError(
             f"--group-by {settings.group_by}: groups must be at least {settings.n_folds}, one for each fold, "
-            f"got {found}; lower --folds"
+            f"got {found}; {_advice(settings).replace('of it', 'of other groups')}"
         )
     return groups
 
@@ -133,8 +129,8 @@ def _by_column(dataset: Dataset, used: np.ndarray, column: str) -> np.ndarray:
 
 def _column(dataset: Dataset, used: np.ndarray, column: str, flag: str) -> pd.Series:
     """A column's values as text, "" where there is none."""
-    if column not in dataset.train:
-        there = ", ".join(name for name in dataset.train if name not in ("clip", "slot"))
+    if column not in dataset.train or column in _OURS:
+        there = listed((name for name in dataset.train if name not in _OURS), 20)
         raise SettingsError(f"{flag} must be a column of train.csv ({there}), got {column!r}")
     return dataset.train[column].astype("string").fillna("").str.strip().iloc[used]
 
