@@ -10,7 +10,6 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from threading import Lock
-from types import TracebackType
 from typing import Generic, TypeVar
 
 import keras
@@ -130,7 +129,8 @@ class Prefetch(Generic[Batch]):
         with self._lock:
             if self._pool is None:
                 return self._get(index)
-            wanted = range(index, self._last(index) + 1)
+            last = index + self._depth if self._stop is None else min(index + self._depth, self._stop - 1)
+            wanted = range(index, max(index, last) + 1)
             self._futures = {i: self._futures.get(i) or self._pool.submit(self._get, i) for i in wanted}
             future = self._futures.pop(index)
         return future.result()
@@ -148,10 +148,6 @@ class Prefetch(Generic[Batch]):
             self._futures.clear()
         if pool is not None:
             pool.shutdown(wait=False, cancel_futures=True)
-
-    def _last(self, index: int) -> int:
-        last = index + self._depth
-        return last if self._stop is None else max(index, min(last, self._stop - 1))
 
 
 class Feed(keras.utils.PyDataset):
@@ -193,9 +189,7 @@ class Feed(keras.utils.PyDataset):
     def __enter__(self) -> "Feed":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         """Drop what was computed ahead, as TensorFlow never releases the feed; raise a batch's own error."""
         cause = self._error
         self._closed = True

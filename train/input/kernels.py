@@ -80,9 +80,11 @@ def cut_frames(parts, silences, shares, gains, loudness, fill, time_masks, band_
     width = out.shape[2]
     for i in range(len(out)):
         window, gain = out[i], gains[i]
-        _write_frames(_frames(parts, i, 0), parts.n_before[i, 0], silences[i, 0], loudness, window)
+        _mix_frames(_frames(parts, i, 0), parts.n_before[i, 0], silences[i, 0], loudness, _ONE, window)
         if shares[i] < 1:
-            _mix_frames(_frames(parts, i, 1), parts.n_before[i, 1], silences[i, 1], loudness, shares[i], window)
+            _mix_frames(
+                _frames(parts, i, 1), parts.n_before[i, 1], silences[i, 1], loudness, _ONE - shares[i], window
+            )
         if gain != 0:
             for t in range(len(window)):
                 for j in range(width):
@@ -189,25 +191,13 @@ def _mix_samples(samples, level, out):
 
 
 @njit(nogil=True, cache=True)
-def _write_frames(frames, before, silence, loudness, out):
-    after, width = before + len(frames), out.shape[1]
-    for t in range(len(out)):
-        if before <= t < after:
-            for j in range(width):
-                out[t, j] = frames[t - before, j]
-        else:
-            for j in range(width):
-                out[t, j] = silence if loudness[j] > 0 else _ZERO
-
-
-@njit(nogil=True, cache=True)
 def _mix_frames(frames, before, silence, loudness, share, out):
-    rest = _ONE - share
-    after, width = before + len(frames), out.shape[1]
+    """Mix frames and the silence around them into out; with a share of 1 they replace it."""
+    after, width, rest = before + len(frames), out.shape[1], _ONE - share
     for t in range(len(out)):
-        if before <= t < after:
-            for j in range(width):
-                out[t, j] = out[t, j] * share + frames[t - before, j] * rest
-        else:
-            for j in range(width):
-                out[t, j] = out[t, j] * share + (silence if loudness[j] > 0 else _ZERO) * rest
+        for j in range(width):
+            kept = out[t, j] * rest if rest > 0 else _ZERO  # what out holds at first may be no number
+            if before <= t < after:
+                out[t, j] = kept + frames[t - before, j] * share
+            else:
+                out[t, j] = kept + (silence if loudness[j] > 0 else _ZERO) * share

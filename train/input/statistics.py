@@ -13,7 +13,6 @@ from train.input.randomness import Purpose, draw
 from train.input.windows import FrameWindows
 
 _MOST_FRAMES = 1 << 21  # 6.8 hours at librosa's hop and 44.1 kHz, more than enough for three digits of a mean
-_MOST_CLIPS = 1 << 12
 _BATCH = 64  # windows
 
 
@@ -33,25 +32,25 @@ class Statistics:
 def measure_statistics(windows: FrameWindows, clips: np.ndarray, offsets: np.ndarray | None = None) -> Statistics:
     """Statistics of some clips by coefficient, or of one window of each clip by position and coefficient.
 
-    By coefficient they are taken over the frames of the clips; silence around short clips does not count. Of more
-    than 2,097,152 frames a sample is measured, so that no store is read whole before the first step: up to 4,096
-    clips, the same at each call, with at most that many frames.
+    By coefficient they are taken over the frames of the clips; silence around short clips does not count. By
+    position they are `numpy.mean` and `numpy.var` over the windows, silence included. Of more than 2,097,152 frames
+    (12,122 windows of the notebook's) a sample of the clips is measured, the same at each call, so that no store is
+    read whole before the first step.
 
     Args:
         clips: int64 [n], numbers of the clips.
-        offsets: int64 [n], in frames, where the window of each clip begins, silence around short clips included:
-            for statistics by position, over all n windows, as `numpy.mean` and `numpy.var` give them.
+        offsets: int64 [n], in frames, where the window of each clip begins; None for statistics by coefficient.
     Returns:
         Statistics; what never changes gets the variance 1, so that it standardises to 0.
     """
     if offsets is None:
-        clips = _sample(windows.lengths[clips], clips)
+        clips = clips[_sample(clips, windows.lengths[clips])]
         blocks = (block for clip in clips.tolist() for block in windows.blocks(clip))
         shape = windows.shape[1:]
     else:
-        firsts = range(0, len(clips), _BATCH)
-        plans = (plain_plan(clips[i : i + _BATCH], offsets[i : i + _BATCH]) for i in firsts)
-        blocks = map(windows.cut, plans)
+        rows = _sample(clips, np.full(len(clips), windows.length))
+        batches = np.split(rows, range(_BATCH, len(rows), _BATCH))
+        blocks = (windows.cut(plain_plan(clips[batch], offsets[batch])) for batch in batches)
         shape = windows.shape
     n = 0
     sums, squares = np.zeros((2, *shape))
@@ -65,10 +64,9 @@ def measure_statistics(windows: FrameWindows, clips: np.ndarray, offsets: np.nda
     return Statistics(mean, np.where(constant, 1.0, variance))
 
 
-def _sample(lengths: np.ndarray, clips: np.ndarray) -> np.ndarray:
-    """The clips to look at; lengths: int64 [clips], frames."""
+def _sample(clips: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Rows of the clips to measure, together at most so many frames; lengths: int64 [clips], frames."""
     if lengths.sum() <= _MOST_FRAMES:
-        return clips
-    drawn = np.argsort(draw(0, 0, clips.astype(np.uint64), Purpose.ORDER))[:_MOST_CLIPS]
-    n_drawn = max(1, np.searchsorted(np.cumsum(lengths[drawn]), _MOST_FRAMES, side="right"))
-    return clips[np.sort(drawn[:n_drawn])]
+        return np.arange(len(clips))
+    drawn = np.argsort(draw(0, 0, clips.astype(np.uint64), Purpose.ORDER))
+    return np.sort(drawn[: max(1, np.searchsorted(np.cumsum(lengths[drawn]), _MOST_FRAMES, side="right"))])
