@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import keras
 import librosa
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile as sf
 from keras import layers
@@ -21,9 +22,10 @@ from train.fold import compile_model
 from train.input.augment import Augmentation
 from train.input.batches import CropBatches, TrainingBatches
 from train.input.dataset import open_dataset
-from train.input.randomness import clip_keys, crop_offsets
+from train.input.randomness import clip_keys, crop_offsets, dropout_seed, net_seed
 from train.input.statistics import measure_statistics
 from train.nets.build import build
+from train.run import run
 from train.settings import settings_for
 from train.split import assign_folds
 
@@ -172,27 +174,28 @@ def clips(tmp_path_factory, featurized):
     return SimpleNamespace(folder=folder, cache=open_cache(work / "cache"), work=work)
 
 
+def _opened(clips, net, **settings):
+    return open_dataset(clips.cache, settings_for(net, "notebook", work=clips.work, folds=2, **settings))
+
+
 def _ours(clips, net):
     """Fold 0 of `--recipe notebook`, up to its first step: as `train.fold` puts it together."""
-    settings = settings_for(net, "notebook", work=clips.work, folds=2)
-    dataset = open_dataset(clips.cache, settings)
-    windows, recipe = dataset.windows, settings.recipe
+    dataset = _opened(clips, net)
+    windows, settings = dataset.windows, dataset.settings
     folds = assign_folds(dataset, settings)
     train, held_out = np.flatnonzero(folds != 0), np.flatnonzero(folds == 0)
     keys = clip_keys(dataset.train["clip"])[train]
     augmentation = Augmentation(
-        recipe, settings.seed, train, keys, windows.lengths[train], windows.shape, windows.kind
+        settings.recipe, settings.seed, train, keys, windows.lengths[train], windows.shape, windows.kind
     )
-    batches = TrainingBatches(windows, augmentation, dataset.label_ids[train], 3, None, recipe.batch_size)
+    batches = TrainingBatches(windows, augmentation, dataset.label_ids[train], 3, None, settings.recipe.batch_size)
     statistics = None
     if windows.kind == "mfcc":
         statistics = measure_statistics(windows, train, augmentation.first_offsets())
+    model = build(net, windows.shape, 3, statistics, seed=net_seed(settings.seed, fold=0))
+    compile_model(model, settings.recipe, n_steps=50)
     plan, _ = batches.planned(0)
-    model = build(net, windows.shape, 3, statistics, seed=7)
-    compile_model(model, recipe, n_steps=50)
-    return SimpleNamespace(
-        dataset=dataset, recipe=recipe, folds=folds, held_out=held_out, batches=batches, plan=plan, model=model
-    )
+    return SimpleNamespace(dataset=dataset, folds=folds, held_out=held_out, batches=batches, plan=plan, model=model)
 
 
 def _reference(clips, config, ours, numbers, offsets):
@@ -207,8 +210,8 @@ def _reference(clips, config, ours, numbers, offsets):
 
 def _crops(ours, numbers):
     """Our windows of clips that are not trained on, and where they begin."""
-    windows, one = ours.dataset.windows, np.ones(len(numbers), int)
-    _, cut = CropBatches(windows, numbers, ours.recipe.crops, ours.recipe.batch_size)(0)
+    windows, recipe, one = ours.dataset.windows, ours.dataset.settings.recipe, np.ones(len(numbers), int)
+    _, cut = CropBatches(windows, numbers, recipe.crops, recipe.batch_size)(0)
     return cut, crop_offsets(windows.lengths[numbers], windows.length, one, 0 * one)
 
 
@@ -222,15 +225,18 @@ def _inner(images):
     return images[:, :, EDGES:-EDGES]
 
 
-def _share_weights(model, reference):
-    """Give the reference our net's weights, and both the same dropout."""
-    with_weights = [layer for layer in model.layers if layer.weights and layer.name != "standardise"]
-    for ours, theirs in zip(with_weights, [layer for layer in reference.layers if layer.weights], strict=True):
-        theirs.set_weights(ours.get_weights())
-    dropouts = [[layer for layer in net.layers if isinstance(layer, layers.Dropout)] for net in (model, reference)]
-    for number, pair in enumerate(zip(*dropouts, strict=True)):
-        for layer in pair:
-            layer.seed_generator.state.assign(np.array([5, number], layer.seed_generator.state.dtype))
+def _with_our_weights(reference, ours):
+    """The reference with our net's weights, and both with the dropout of the first epoch of our fold 0."""
+    with_weights = [layer for layer in ours.model.layers if layer.weights and layer.name != "standardise"]
+    for our, their in zip(with_weights, [layer for layer in reference.layers if layer.weights], strict=True):
+        their.set_weights(our.get_weights())
+    numbers = [n for n, layer in enumerate(ours.model.layers) if isinstance(layer, layers.Dropout)]
+    dropouts = [layer for layer in reference.layers if isinstance(layer, layers.Dropout)]
+    for number, their in zip(numbers, dropouts, strict=True):
+        seed = dropout_seed(ours.dataset.settings.seed, fold=0, epoch=0, layer=number)
+        for layer in (ours.model.layers[number], their):
+            layer.seed_generator.state.assign(np.array([seed, 0], np.uint32))
+    return reference
 
 
 def _first_losses(model, windows, targets, n_steps=2):
@@ -252,8 +258,7 @@ def test_raw_windows_and_the_first_steps_of_conv1d_are_the_notebooks(clips):
     assert windows.shape == theirs.shape == (6, 32_000, 1)
     assert np.array_equal(targets, their_targets)
     assert np.abs(windows - theirs).max() < 1 / 32767  # of int16, over the range of a window
-    reference = get_1d_conv_model(config)
-    _share_weights(ours.model, reference)
+    reference = _with_our_weights(get_1d_conv_model(config), ours)
     losses = _first_losses(ours.model, windows, targets)
     assert np.allclose(losses, _first_losses(reference, theirs, targets), rtol=1e-4)
 
@@ -283,10 +288,25 @@ def test_mfcc_windows_are_standardised_as_in_the_notebook_and_conv2d_makes_its_f
         found = _as_image(standardised.predict_on_batch(our_windows))
         assert np.abs(_inner(found - (their_windows - mean) / std)).max() < 1e-3
 
-    reference = get_2d_conv_model(config)
-    _share_weights(ours.model, reference)
-    x = (theirs - mean) / std
-    x[:, :, :EDGES] = _as_image(standardised.predict_on_batch(windows))[:, :, :EDGES]
-    x[:, :, -EDGES:] = _as_image(standardised.predict_on_batch(windows))[:, :, -EDGES:]
+    reference = _with_our_weights(get_2d_conv_model(config), ours)
+    found = _as_image(standardised.predict_on_batch(windows))
+    found[:, :, EDGES:-EDGES] = _inner((theirs - mean) / std)
     losses = _first_losses(ours.model, windows, targets)
-    assert np.allclose(losses, _first_losses(reference, x, targets), rtol=1e-3)
+    assert np.allclose(losses, _first_losses(reference, found, targets), rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_a_fold_that_is_trained_for_an_epoch_predicts_what_the_notebook_predicts(clips, progress):
+    ours, config = _ours(clips, "conv1d"), Config(sampling_rate=16000)
+    reference = _with_our_weights(get_1d_conv_model(config), ours)
+    x, y = _reference(clips, config, ours, ours.plan.clips, ours.plan.offsets)[0]
+    losses = _first_losses(reference, x, y, n_steps=1)
+    test = np.array([12, 13])
+    x, _ = _reference(clips, config, ours, test, _crops(ours, test)[1])[0]
+    expected = reference.predict_on_batch(x)
+
+    dataset = _opened(clips, "conv1d", epochs=1, name="fold")
+    folder = run(dataset, assign_folds(dataset, dataset.settings), [0], progress)
+    assert progress.results[0]["epochs"] == 1
+    assert pd.read_csv(folder.path / "history_0.csv")["loss"].tolist() == pytest.approx(losses, rel=1e-4)
+    assert np.allclose(np.load(folder.path / "test_predictions_0.npy"), expected, atol=1e-4)
