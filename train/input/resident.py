@@ -95,7 +95,7 @@ class CutWindows(layers.Layer):
         shares, gains, signs = (ops.reshape(inputs[name], (-1, 1, 1)) for name in ("shares", "gains", "signs"))
         hidden = _hidden(inputs["time_masks"], self._length)[:, :, None]
         if not self._raw:
-            frames = own * shares + other * (1 - shares) + gains * self._loudness
+            frames = own * shares + other * (1 - shares) + ops.multiply(gains, self._loudness)
             hidden = ops.logical_or(hidden, _hidden(inputs["band_masks"], self._width)[:, None, :])
             return ops.where(hidden, self._fill, frames)
         mixed = own * (shares / _range(own)) + other * ((1 - shares) / _range(other))
@@ -103,6 +103,10 @@ class CutWindows(layers.Layer):
         low, divisor = ops.min(mixed, axis=1, keepdims=True), _range(mixed)
         windows = (ops.where(hidden, 0.0, mixed) - low) / divisor - 0.5
         return windows * ops.power(10.0, gains / 20) * signs
+
+    def compute_output_shape(self, shapes: dict) -> tuple:
+        """[n, time, width]."""
+        return (None, self._length, self._width)
 
 
 def _layout(windows: Windows, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
