@@ -85,7 +85,9 @@ def _cells(work: Path, folder: PredictionsFolder) -> tuple[str, ...]:
     _, parameters, folds, _, *scores, _ = row.cells()
     seconds = sum(folder.result(fold).get("seconds", 0) for fold in folder.finished)
     path, net = folder.path.relative_to(work), NETS.get(row.model)
-    run = str(path.parent) if net is not None and path.name == net.folder else str(path)  # or moved aside
+    run = str(path)  # of a folder that was moved aside
+    if net is not None and path.name == net.folder:
+        run = "-" if path == Path(net.folder) else str(path.parent)
     recipe = str(settings.get("recipe", "-"))
     return run, row.model, recipe, parameters, folds, *scores, duration(seconds)
 

@@ -253,7 +253,8 @@ def check(settings: Settings) -> None:
     low, high = _MIXUP
     mixup = values["mixup"]
     _require(mixup == 0 or low <= mixup <= high, "mixup", f"0, or {low} to {high}", mixup)
-    _require(all(0 <= fold < 10_000 for fold in settings.fold), "fold", "0 to 9,999", min(settings.fold, default=0))
+    for fold in settings.fold:
+        _require(0 <= fold < 10_000, "fold", "0 to 9,999", fold)
     _check_features(settings)
     _check_folds(settings)
     if values["patience"] is not None and values["schedule"] == "cosine":

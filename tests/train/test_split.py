@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from train.folds import assign_folds, chosen_folds, missing_labels
+from train.split import assign_folds, chosen_folds, missing_labels
 from train.settings import SettingsError, settings_for
 
 
@@ -14,7 +14,7 @@ def _dataset(targets, used=None, verified=None, **columns):
     train = pd.DataFrame({"clip": [f"{n}.wav" for n in range(len(targets))], **columns})
     usable = np.ones(len(targets), bool) if used is None else np.array(used)
     verified = np.ones(len(targets), bool) if verified is None else np.array(verified)
-    return SimpleNamespace(train=train, labels=labels, targets=np.array(targets), usable=usable, verified=verified)
+    return SimpleNamespace(train=train, labels=labels, label_ids=np.array(targets), usable=usable, verified=verified)
 
 
 def test_folds_are_scikit_learns_unshuffled_stratified_folds():
@@ -24,17 +24,10 @@ def test_folds_are_scikit_learns_unshuffled_stratified_folds():
         assert np.flatnonzero(folds == fold).tolist() == held_out.tolist()
 
 
-@pytest.mark.filterwarnings("ignore:The least populated class")
-@pytest.mark.parametrize("seed", range(40))
-def test_folds_are_scikit_learns_for_any_labels_and_flags(seed):
-    random = np.random.default_rng(seed)
-    n_folds, n_labels = random.integers(2, 8), random.integers(2, 7)
-    targets = np.concatenate([np.repeat(np.arange(n_labels), n_folds), random.integers(0, n_labels, 50)])
-    targets, verified = random.permutation(targets), random.uniform(size=len(targets)) < random.uniform()
-    dataset = _dataset(targets.tolist(), verified=verified)
-    folds = assign_folds(dataset, settings_for("conv1d", folds=int(n_folds)))
-    for fold, (_, held_out) in enumerate(StratifiedKFold(n_folds).split(targets, 2 * targets + verified)):
-        assert np.flatnonzero(folds == fold).tolist() == held_out.tolist()
+def test_strata_smaller_than_the_folds_give_way_to_labels():
+    verified = [True, False] * 4
+    folds = assign_folds(_dataset([0, 0, 0, 0, 1, 1, 1, 1], verified=verified), settings_for("conv1d", folds=4))
+    assert np.bincount(folds).tolist() == [2, 2, 2, 2]
 
 
 def test_clips_that_take_no_part_are_in_no_fold_and_do_not_shift_the_others():
@@ -48,7 +41,7 @@ def test_clips_that_take_no_part_are_in_no_fold_and_do_not_shift_the_others():
 def test_a_label_with_fewer_clips_than_folds_is_named():
     message = (
         r"label 'label 1': clips that take part must be at least 3, one for each fold, got 2; "
-        r"lower --folds, or add clips"
+        r"lower --folds, or add clips of it"
     )
     with pytest.raises(SettingsError, match=message):
         assign_folds(_dataset([0, 0, 0, 0, 1, 1, 2, 2, 2]), settings_for("conv1d", folds=3))
@@ -57,6 +50,26 @@ def test_a_label_with_fewer_clips_than_folds_is_named():
 def test_a_label_none_of_whose_clips_takes_part_is_named():
     with pytest.raises(SettingsError, match=r"label 'label 1': clips .* must be at least 2, .* got 0"):
         assign_folds(_dataset([0, 0, 1], [True, True, False]), settings_for("conv1d", folds=2))
+
+
+@pytest.mark.parametrize(
+    ("changes", "advice"),
+    [
+        ({"folds": 3}, "lower --folds, or add clips of it"),
+        ({"folds": 2, "quick": True, "limit": 3}, "raise or leave out --limit, or add clips of it"),
+        ({"folds": 2}, "add clips of it"),
+        ({"folds": 3, "verified_only": True}, "leave out --verified-only, or lower --folds, or add clips of it"),
+    ],
+)
+def test_the_advice_for_a_label_with_too_few_clips_can_be_followed(changes, advice):
+    with pytest.raises(SettingsError, match=rf"got 1; {advice}$"):
+        assign_folds(_dataset([0, 0, 0, 1]), settings_for("conv1d", **changes))
+
+
+def test_a_limit_that_leaves_one_label_is_named():
+    message = r"labels must be at least 2, got only 'label 0'; raise or leave out --limit, or add clips of another"
+    with pytest.raises(SettingsError, match=message):
+        assign_folds(_dataset([0, 0, 0]), settings_for("conv1d", quick=True, limit=3))
 
 
 def test_a_single_label_is_refused():
@@ -152,7 +165,7 @@ def test_clips_without_a_group_are_groups_of_their_own():
 
 def test_too_few_groups_are_refused():
     dataset = _dataset([0, 1] * 4, source=["a", "b"] * 4)
-    message = r"--group-by source: groups must be at least 3, one for each fold, got 2; lower --folds"
+    message = r"--group-by source: groups must be at least 3, one for each fold, got 2; lower --folds, or add clips of other groups"
     with pytest.raises(SettingsError, match=message):
         assign_folds(dataset, settings_for("conv1d", folds=3, group_by="source"))
 
