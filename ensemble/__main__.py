@@ -66,11 +66,7 @@ class Settings:
 
 
 def planned(settings: Settings) -> dict[Path, list[Path]]:
-    """What the command line asks for: each file to write, and the folders that it combines.
-
-    Raises:
-        PredictionsError: it asks for nothing, for too much, or for an impossible name or output.
-    """
+    """What the command line asks for: each file to write, and the folders that it combines."""
     choice, name, output = settings.choice, settings.name, settings.output
     given = {"--1d": choice.one_d, "--2d": choice.two_d, "--both": choice.both, "--all": choice.every}
     given["DIR"] = choice.folders
@@ -122,8 +118,7 @@ def _checked_weights(weights: tuple[float, ...], n_folders: int) -> list[float]:
 def run(settings: Settings) -> list[str]:
     """Combine, write the submissions, and give the lines to print: the table, notes, and where the files are.
 
-    Raises:
-        PredictionsError: wrong usage, or folders that are bad or do not fit; nothing is written.
+    Where anything is wrong, nothing is written.
     """
     outputs = planned(settings)
     paths = list(dict.fromkeys(path for members in outputs.values() for path in members))

@@ -47,8 +47,6 @@ def combined_test_predictions(folders: Sequence[PredictionsFolder], weights: Seq
         weights: of each folder, >= 0, not all 0.
     Returns:
         float64 [n_test, n_labels].
-    Raises:
-        PredictionsError: a fold's predictions are missing or bad.
     """
     return geometric_mean(
         (weight, folder.test_predictions(fold))
@@ -58,7 +56,7 @@ def combined_test_predictions(folders: Sequence[PredictionsFolder], weights: Seq
 
 
 def combined_oof(folders: Sequence[PredictionsFolder], weights: Sequence[float]) -> np.ndarray:
-    """The mean of the folders' out-of-fold predictions; arguments and errors as `combined_test_predictions`.
+    """The mean of the out-of-fold predictions of the same folders and weights.
 
     Returns:
         float64 [n_train, n_labels]; NaN for clips that some folder has no out-of-fold prediction for.
@@ -70,11 +68,7 @@ def combined_oof(folders: Sequence[PredictionsFolder], weights: Sequence[float])
 
 
 def refuse_misfits(folders: Sequence[PredictionsFolder]) -> None:
-    """Make sure that all folders are for the same clips and labels, in one order.
-
-    Raises:
-        PredictionsError: one differs from the first; says in what, in which row, and how.
-    """
+    """Raise a PredictionsError unless all folders are for the same clips and labels, in one order."""
     first = folders[0]
     for folder in folders[1:]:
         if differing := dataset_difference(first, folder):
@@ -84,11 +78,7 @@ def refuse_misfits(folders: Sequence[PredictionsFolder]) -> None:
 
 
 def refuse_unfinished(folders: Sequence[PredictionsFolder]) -> None:
-    """Make sure that no folder lacks a fold.
-
-    Raises:
-        PredictionsError: one does; names the folds.
-    """
+    """Raise a PredictionsError that names the folds which a folder lacks, if one does."""
     for folder in folders:
         if missing := folder.missing:
             raise PredictionsError(

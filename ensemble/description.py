@@ -7,7 +7,8 @@
     config.json       model, n_parameters, n_folds, settings, seed, stores, versions, ...; written last
 
 Rows are counted from 0, as in the .npy files. A file is written whole and synced to the disk, or not at all. What
-is read is checked like input from outside: whatever is wrong with a file becomes one PredictionsError naming it.
+is read is checked like input from outside: every function that reads raises a PredictionsError that names the file
+where one is missing, damaged or odd.
 """
 
 import csv
@@ -15,7 +16,7 @@ import io
 import json
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -34,7 +35,7 @@ _AGAIN = "train again with --force, which moves the folder aside, or with anothe
 _RUN, _INPUT = ("model", "n_folds", "seed"), ("n_parameters", "stores")  # of a configuration, beside its settings
 _NOTHING = object()
 _MOST_BYTES = {"JSON": 1 << 24, "CSV": 1 << 30}
-_DEEPEST = 20  # lists and objects inside each other in a JSON file; ours have 4
+_DEEPEST = 20  # lists and objects inside each other; files of ours have 4
 
 
 class PredictionsError(EarmarkError):
@@ -68,26 +69,19 @@ def write_description(path: Path, description: Description) -> None:
 
 
 def read_description(path: Path) -> Description:
-    """Read and check the description in a folder.
-
-    Raises:
-        PredictionsError: a file is missing or damaged, or does not fit the others.
-    """
-    labels_path, clips_path, folds_path = (
-        path / f"{name}" for name in ("labels.json", "clips_train.csv", "folds.csv")
-    )
-    config, labels = _read_config(path / CONFIG), read_json(labels_path)
+    """Read and check the description in a folder, file by file and against each other."""
+    config, labels = _read_config(path / CONFIG), read_json(path / "labels.json")
     right = isinstance(labels, list) and labels and all(isinstance(label, str) for label in labels)
-    require(
-        right and len(set(labels)) == len(labels), labels_path, "the file", "a list of different labels", labels
-    )
-    clips_train, clips_test = read_csv(clips_path, ["fname", "label"]), read_csv(path / "clips_test.csv", ["fname"])
-    _require_each(clips_path, clips_train["label"], labels, "one of labels.json")
-    table = read_csv(folds_path, ["fname", "fold", "reason"])
+    rule = "a list of different labels"
+    require(right and len(set(labels)) == len(labels), path / "labels.json", "the file", rule, labels)
+    clips_train = read_csv(path / "clips_train.csv", ["fname", "label"])
+    clips_test = read_csv(path / "clips_test.csv", ["fname"])
+    _require_each(path / "clips_train.csv", clips_train["label"], labels, "one of labels.json")
+    table = read_csv(path / "folds.csv", ["fname", "fold", "reason"])
     if differing := _difference("fname", clips_train["fname"], table["fname"]):
-        raise PredictionsError(f"{folds_path}: {differing}, unlike clips_train.csv; {_AGAIN}")
+        raise PredictionsError(f"{path / 'folds.csv'}: {differing}, unlike clips_train.csv; {_AGAIN}")
     ids = {"": IN_NO_FOLD, **{str(fold): fold for fold in range(config["n_folds"])}}
-    _require_each(folds_path, table["fold"], list(ids), f"0 to {config['n_folds'] - 1} or empty")
+    _require_each(path / "folds.csv", table["fold"], ids, f"0 to {config['n_folds'] - 1} or empty")
     folds = table["fold"].map(ids).to_numpy(np.int64)
     return Description(labels, clips_train, clips_test, folds, table["reason"], config)
 
@@ -95,21 +89,22 @@ def read_description(path: Path) -> Description:
 def _read_config(path: Path) -> dict[str, Any]:
     config = read_json(path)
     require(isinstance(config, dict), path, "the file", "a JSON object", config)
-    values = {name: config.get(name, _NOTHING) for name in ("format_version", "model", "n_parameters", "n_folds")}
     other = "use the version of earmark that wrote the folder, or train again with another --name"
-    for name, least, most, advice in (
-        ("format_version", FORMAT_VERSION, FORMAT_VERSION, other),
-        ("n_parameters", 0, 10**15, _AGAIN),
-        ("n_folds", 1, 10**6, _AGAIN),
+    require_number(path, config, "format_version", FORMAT_VERSION, FORMAT_VERSION, other)
+    require_number(path, config, "n_parameters", 0, 10**15)
+    require_number(path, config, "n_folds", 1, 10**6)
+    for name, default, kind, rule in (
+        ("model", _NOTHING, str, "a text"),
+        ("settings", {}, dict, "a JSON object"),
+        ("stores", [], list, "a list"),
     ):
-        require_whole(path, name, values[name], least, most, advice)
-    require(isinstance(values["model"], str), path, "model", "a text", values["model"])
-    require(isinstance(config.get("settings", {}), dict), path, "settings", "a JSON object", config.get("settings"))
+        value = config.get(name, default)
+        require(isinstance(value, kind), path, name, rule, value)
     return config
 
 
-def _require_each(path: Path, values: pd.Series, allowed: list[str], rule: str) -> None:
-    bad = np.flatnonzero(~values.isin(allowed))
+def _require_each(path: Path, values: pd.Series, allowed: Iterable[str], rule: str) -> None:
+    bad = np.flatnonzero(~values.isin(list(allowed)))
     if len(bad):
         require(False, path, f"{values.name}, row {bad[0]},", rule, values[bad[0]])
 
@@ -120,10 +115,20 @@ def require(right: object, path: Path, name: str, rule: str, value: object, advi
         raise PredictionsError(f"{path}: {name} must be {rule}, got {short(value)}; {advice}")
 
 
-def require_whole(path: Path, name: str, value: object, least: int, most: int, advice: str = _AGAIN) -> None:
-    """Require a whole number in a range, which neither True nor 1.0 is."""
-    rule = str(least) if least == most else f"a whole number, {least} to {most:,}"
-    require(type(value) is int and least <= value <= most, path, name, rule, value, advice)
+def require_number(
+    path: Path, values: dict, name: str, least: int, most: int, advice: str = _AGAIN, whole: bool = True
+) -> None:
+    """Require of a value of a JSON object that it is a number in a range, which True and "1" are not."""
+    value = values.get(name, _NOTHING)
+    rule = str(least) if least == most else f"{'a whole number, ' * whole}{least} to {most:,}"
+    require(
+        type(value) in ((int,) if whole else (int, float)) and least <= value <= most,
+        path,
+        name,
+        rule,
+        value,
+        advice,
+    )
 
 
 def short(value: object) -> str:
@@ -199,11 +204,8 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 def plain(value: Any) -> Any:
     """A value as JSON gives it back: tuples as lists, NumPy's numbers as numbers, paths as text, NaN as null."""
-    return json.loads(json.dumps(value, default=_json_value), parse_constant=lambda _: None)
-
-
-def _json_value(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
+    text = json.dumps(value, default=lambda v: v.tolist() if isinstance(v, np.ndarray | np.generic) else str(v))
+    return json.loads(text, parse_constant=lambda _: None)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -227,36 +229,21 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 
 def read_json(path: Path, advice: str = _AGAIN) -> Any:
-    """The value in a JSON file.
-
-    Raises:
-        PredictionsError: missing, not a regular file, damaged, with NaN, or nested deeper than any file of ours.
-    """
+    """The value in a JSON file; NaN, half a character and deep nesting, which we never write, are damage."""
     content = _content(path, "JSON", advice)
     try:
-        value = json.loads(content, parse_constant=_refuse_constant)
-        json.dumps(value, ensure_ascii=False).encode()  # JSON can hold half a character, which UTF-8 cannot
-        level = [value]
-        for _ in range(_DEEPEST):
-            parts = (v.values() if isinstance(v, dict) else v if isinstance(v, list) else () for v in level)
-            level = [item for part in parts for item in part]
-        if level:
-            raise ValueError(f"nested deeper than {_DEEPEST}")
+        value = json.loads(content)
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=1)
+        text.encode()
+        if "\n" + " " * _DEEPEST in text:
+            raise ValueError(f"{_DEEPEST} lists and objects inside each other")
     except (ValueError, RecursionError) as error:
         raise _damaged(path, error, advice) from error
     return value
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a number in JSON")
-
-
 def read_csv(path: Path, columns: list[str], advice: str = _AGAIN) -> pd.DataFrame:
-    """A table of text; no value is taken for a number or for a missing one, so that a label "None" survives.
-
-    Raises:
-        PredictionsError: missing, not a regular file, damaged, or with other columns.
-    """
+    """A table of text; nothing is taken for a number or for missing, so that a label "None" survives."""
     content = _content(path, "CSV", advice)
     try:
         text = content.decode()
@@ -277,10 +264,7 @@ def read_csv(path: Path, columns: list[str], advice: str = _AGAIN) -> pd.DataFra
 
 
 def read_probabilities(path: Path, fnames: pd.Series, n_labels: int, advice: str) -> np.ndarray:
-    """One fold's predictions from a .npy file; nothing is unpickled, nor allocated before its size is known.
-
-    Returns and raises as `checked_probabilities`, and for a file that is missing or damaged.
-    """
+    """One fold's checked predictions from a .npy file; nothing is unpickled, and no size of a header trusted."""
     _content(path, "", advice)
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -297,8 +281,7 @@ def checked_probabilities(
     """Check one fold's predictions.
 
     Args:
-        path: where they lie, for the message; advice: how it ends.
-        array: the predictions as they came. fnames: [n_clips], the clips that they are for.
+        path: where they lie, for the message; advice: how it ends. fnames: [n_clips], the clips that they are for.
     Returns:
         float64 [n_clips, n_labels]: no NaN, no infinity, nothing below 0, no row of zeros.
     Raises:
@@ -320,7 +303,8 @@ def checked_probabilities(
 def _content(path: Path, kind: str, advice: str) -> bytes:
     """The bytes of a JSON or CSV file; of another kind none, but the same checks."""
     try:
-        with open(path, "rb", opener=_open_at_once) as file:
+        # a FIFO would wait for a writer without O_NONBLOCK
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise PredictionsError(f"{path}: this is a FIFO or a device, not a file; {advice}")
@@ -331,10 +315,6 @@ def _content(path: Path, kind: str, advice: str) -> bytes:
         raise PredictionsError(f"{path}: the file is missing; {advice}") from error
     except OSError as error:
         raise PredictionsError(f"{path}: the file cannot be read ({error.strerror}); {advice}") from error
-
-
-def _open_at_once(name: str, flags: int) -> int:
-    return os.open(name, flags | os.O_NONBLOCK)  # without it, a FIFO waits for a writer
 
 
 def _damaged(path: Path, error: Exception, advice: str) -> PredictionsError:

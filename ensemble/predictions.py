@@ -19,7 +19,7 @@ Source: the .npy and .csv files are those of the notebook "Beginner's Guide to A
 import os
 import platform
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -45,7 +45,7 @@ from ensemble.description import (
     read_json,
     read_probabilities,
     require,
-    require_whole,
+    require_number,
     write_array,
     write_csv,
     write_description,
@@ -55,17 +55,18 @@ from ensemble.metrics import accuracy, map3
 from ensemble.submission import submission
 
 _LEAST_WAIT_S = 1  # `_at_work` takes a lock for a moment
-_COUNTS, _SCORES = ("fold", "n_clips", "epochs", "kept_epoch"), ("accuracy", "map3")
-_SCORES_OF_VERIFIED = ("verified_accuracy", "verified_map3")
+_SCORES, _SCORES_OF_VERIFIED = ("accuracy", "map3"), ("verified_accuracy", "verified_map3")
 _MOST = 10**10  # epochs, seconds
+_GONE = "another process moved this folder aside (--force); rerun the command"
+_ASIDE = "use another --name, or --force, which moves this folder aside"
 
 
 @dataclass(frozen=True, eq=False)
 class PredictionsFolder(Description):
     """One model's predictions: what they are about, and each finished fold's.
 
-    Made by `create_predictions` and `open_predictions`. Rows of train predictions are `clips_train`, rows of test
-    predictions `clips_test`, columns `labels`.
+    Made by `create_predictions` and `open_predictions`. What reads a file raises a PredictionsError where it is
+    missing, damaged or odd.
     """
 
     path: Path
@@ -96,39 +97,28 @@ class PredictionsFolder(Description):
         return np.isin(self.folds, self.finished)
 
     def result(self, fold: int) -> dict[str, Any]:
-        """What a finished fold's marker says: fold, n_clips, accuracy, map3, epochs, kept_epoch, seconds, ...
-
-        Raises:
-            PredictionsError: not finished, or a damaged marker.
-        """
+        """What a finished fold's marker says: fold, n_clips, accuracy, map3, epochs, kept_epoch, seconds, ..."""
         path = self.path / f"finished_{fold}.json"
         return self._checked_result(path, read_json(path, _again(fold)), fold)
 
     def train_predictions(self, fold: int) -> np.ndarray:
-        """A fold's predictions for every training clip, float64 [n_train, n_labels].
-
-        Raises:
-            PredictionsError: missing, damaged, of another shape, or not probabilities.
-        """
+        """A fold's predictions for every training clip, float64 [n_train, n_labels]."""
         path = self.path / f"train_predictions_{fold}.npy"
         return read_probabilities(path, self.clips_train["fname"], len(self.labels), _again(fold))
 
     def test_predictions(self, fold: int) -> np.ndarray:
-        """A fold's predictions for every test clip, float64 [n_test, n_labels]; raises as `train_predictions`."""
+        """A fold's predictions for every test clip, float64 [n_test, n_labels]."""
         path = self.path / f"test_predictions_{fold}.npy"
         return read_probabilities(path, self.clips_test["fname"], len(self.labels), _again(fold))
 
-    def oof(self) -> np.ndarray:
-        """Out-of-fold predictions, put together from the finished folds' train predictions.
+    def oof(self, folds: Iterable[int] | None = None) -> np.ndarray:
+        """Each training clip's prediction by the model of its fold, of the finished folds or of some.
 
         Returns:
-            float64 [n_train, n_labels]; rows of clips in no finished fold are NaN.
+            float64 [n_train, n_labels]; rows of clips in none of these folds are NaN.
         """
-        return self._oof(self.finished)
-
-    def _oof(self, folds: list[int]) -> np.ndarray:
         oof = np.full((len(self.clips_train), len(self.labels)), np.nan)
-        for fold in folds:
+        for fold in self.finished if folds is None else folds:
             oof[self.folds == fold] = self.train_predictions(fold)[self.folds == fold]
         return oof
 
@@ -192,7 +182,7 @@ class PredictionsFolder(Description):
             write_array(test_path, test)
             table = submission(self.clips_test["fname"], test, self.labels)
             write_csv(self.path / f"predictions_{fold}.csv", table)
-            write_array(self.path / "oof_predictions.npy", self._oof([*self.finished, fold]))
+            write_array(self.path / "oof_predictions.npy", self.oof([*self.finished, fold]))
             write_json(marker, written)
         return written
 
@@ -200,15 +190,16 @@ class PredictionsFolder(Description):
         """A marker as it was read, with NaN for scores of no clips."""
         advice, n_clips = _again(fold), int((self.folds == fold).sum())
         require(isinstance(marker, dict), path, "the file", "a JSON object", marker, advice)
-        marker = {**dict.fromkeys((*_COUNTS, *_SCORES, "seconds")), **marker}
-        for name, least, most in zip(_COUNTS, (fold, n_clips, 0, 0), (fold, n_clips, _MOST, _MOST), strict=True):
-            require_whole(path, name, marker[name], least, most, advice)
-        require(_in_range(marker["seconds"], _MOST), path, "seconds", "0 or more", marker["seconds"], advice)
+        for name, least, most in (
+            ("fold", fold, fold), ("n_clips", n_clips, n_clips), ("epochs", 0, _MOST), ("kept_epoch", 0, _MOST)
+        ):  # fmt: skip
+            require_number(path, marker, name, least, most, advice)
+        require_number(path, marker, "seconds", 0, _MOST, advice, whole=False)
         for name in (*_SCORES, *(name for name in _SCORES_OF_VERIFIED if name in marker)):
-            if marker[name] is None and (n_clips == 0 or name in _SCORES_OF_VERIFIED):
+            if marker.get(name, 0) is None and (n_clips == 0 or name in _SCORES_OF_VERIFIED):
                 marker[name] = float("nan")
             else:
-                require(_in_range(marker[name], 1), path, name, "0 to 1", marker[name], advice)
+                require_number(path, marker, name, 0, 1, advice, whole=False)
         return marker
 
 
@@ -224,12 +215,7 @@ def create_predictions(
     """Make a predictions folder, or open the one there if its labels, clips and settings are the same.
 
     Args:
-        path: the folder.
-        labels: [n_labels], in the order of their first appearance in train.csv.
-        clips_train: fname and label, [n_train], in the order of train.csv.
-        clips_test: fname, [n_test], in the order of sample_submission.csv.
-        folds: int64 [n_train], the fold of each training clip, -1 for none.
-        reasons: [n_train], why a clip is in no fold; "" for the others.
+        labels, clips_train, clips_test, folds, reasons: see `Description`.
         config: model, n_parameters (trainable), n_folds, settings (those that must stay the same while folds are
             added), seed, stores; and for information versions, git_revision and whatever else.
     Returns:
@@ -249,7 +235,7 @@ def create_predictions(
     path.mkdir(parents=True, exist_ok=True)
     with _writing(path):
         if not (path / CONFIG).exists():
-            _refuse_foreign(path, "use another --name, or --force, which moves this folder aside")
+            _refuse_foreign(path, _ASIDE)
         at_work = _at_work(path)
         if not at_work:
             sweep(path)
@@ -260,7 +246,7 @@ def create_predictions(
     if differing := binding_differences(there, wanted):
         raise PredictionsError(
             f"{path}: this folder was begun with other settings or clips: {' and '.join(differing)}; "
-            "use the same ones, another --name, or --force, which moves this folder aside"
+            f"use the same ones, {_ASIDE.removeprefix('use ')}"
         )
     return PredictionsFolder(**vars(replace(wanted, config=there.config)), path=path)
 
@@ -312,7 +298,7 @@ def _writing(path: Path, here: tuple[int, int] | None = None) -> Iterator[None]:
     here = here or _identity(path)
     with FileLock(path / ".lock"):
         if _identity(path) != here:
-            raise _gone(path)
+            raise PredictionsError(f"{path}: {_GONE}")
         yield
 
 
@@ -321,12 +307,8 @@ def _identity(path: Path) -> tuple[int, int]:
     try:
         status = os.stat(path)
     except FileNotFoundError as error:
-        raise _gone(path) from error
+        raise PredictionsError(f"{path}: {_GONE}") from error
     return status.st_dev, status.st_ino
-
-
-def _gone(path: Path) -> PredictionsError:
-    return PredictionsError(f"{path}: another process moved this folder aside (--force); rerun the command")
 
 
 def _in_training(path: Path, fold: int) -> PredictionsError:
@@ -350,10 +332,6 @@ def _is_held(path: Path, fold: int) -> bool:
 def _numbers(path: Path, pattern: str) -> list[int]:
     matches = (re.fullmatch(pattern, name) for name in os.listdir(path))
     return sorted(int(match[1]) for match in matches if match)
-
-
-def _in_range(value: object, most: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
 
 
 def _again(fold: int) -> str:

@@ -34,11 +34,7 @@ def submission(fnames: Sequence[str], probabilities: np.ndarray, labels: Sequenc
 
 
 def refuse_output(path: Path, fnames: Sequence[str], labels: Sequence[str]) -> None:
-    """Make sure that a submission written to a path overwrites nothing but an earlier submission for its clips.
-
-    Raises:
-        PredictionsError: the path is in a predictions folder or names an input of ours, or holds something else.
-    """
+    """Raise a PredictionsError if a submission at a path would replace anything but an earlier one like it."""
     elsewhere = "give --output another name"
     if path.exists() and not path.is_file():
         raise PredictionsError(f"{path}: this is a folder or a device, not a file; {elsewhere}")

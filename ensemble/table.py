@@ -34,11 +34,7 @@ class Row:
 
 
 def folder_row(folder: PredictionsFolder) -> Row:
-    """The row of one folder.
-
-    Raises:
-        PredictionsError: a fold's predictions are missing or bad.
-    """
+    """The row of one folder."""
     n_finished = len(folder.finished)
     folds = f"{n_finished}" if n_finished == folder.n_folds else f"{n_finished} of {folder.n_folds}"
     config = folder.config
@@ -46,11 +42,7 @@ def folder_row(folder: PredictionsFolder) -> Row:
 
 
 def ensemble_row(folders: Sequence[PredictionsFolder], weights: Sequence[float]) -> Row:
-    """The row of an ensemble: parameters and folds summed, scores over the clips that every folder scores.
-
-    Raises:
-        PredictionsError: a fold's predictions are missing or bad.
-    """
+    """The row of an ensemble: parameters and folds summed, scores over the clips that every folder scores."""
     n_parameters = sum(folder.config["n_parameters"] for folder in folders)
     folds = str(sum(len(folder.finished) for folder in folders))
     scores = _scores(folders[0], combined_oof(folders, weights))

@@ -10,6 +10,7 @@ from filelock import FileLock
 
 from ensemble import PredictionsError, create_predictions, move_aside, open_predictions
 from ensemble.metrics import accuracy, map3
+from ensemble.table import folder_row
 
 ASIDE = "use the same ones, another --name, or --force, which moves this folder aside"
 OTHER = {"settings": {"learning_rate": 0.1}}
@@ -225,9 +226,9 @@ def test_folder_without_labels_is_refused(tmp_path, make_predictions):
         ({"accuracy": None}, "accuracy must be 0 to 1, got None"),
         ({"map3": 1.5}, r"map3 must be 0 to 1, got 1\.5"),
         ({"map3": [1]}, r"map3 must be 0 to 1, got \[1\]"),
-        ({"seconds": -1}, "seconds must be 0 or more, got -1"),
-        ({"seconds": 10**4000}, "seconds must be 0 or more, got 1000"),
-        ({"seconds": True}, "seconds must be 0 or more, got True"),
+        ({"seconds": -1}, "seconds must be 0 to 10,000,000,000, got -1"),
+        ({"seconds": 10**4000}, "seconds must be 0 to 10,000,000,000, got 1000"),
+        ({"seconds": True}, "seconds must be 0 to 10,000,000,000, got True"),
         ({"verified_map3": "good"}, "verified_map3 must be 0 to 1, got 'good'"),
     ],
 )
@@ -391,7 +392,7 @@ def test_nan_is_refused_and_nothing_is_written(tmp_path, make_predictions, resul
 def test_a_result_that_could_not_be_read_back_is_not_written(tmp_path, make_predictions, result):
     folder = make_predictions(tmp_path / "p", finish=[])
     before = _bytes(folder.path)
-    with pytest.raises(PredictionsError, match=r"finished_0\.json: seconds must be 0 or more, got None"):
+    with pytest.raises(PredictionsError, match=r"finished_0\.json: seconds must be 0 to 10,000,000,000, got None"):
         folder.write_fold(0, np.ones((12, 4)), np.ones((5, 4)), result | {"seconds": float("nan")})
     assert _bytes(folder.path) == before
 
@@ -549,3 +550,28 @@ def test_a_folder_that_is_gone_is_said_to_be(tmp_path, make_predictions):
         with pytest.raises(PredictionsError, match=_aside(folder.path)):
             act()
     assert not folder.path.exists()
+
+
+ODD = [None, True, -1, 1.5, 1e308, 10**300, "", "x" * 1000, [], {}, [[[1]]], {"a": {"b": [1]}}, "\x1b[2J", "0"]
+
+
+@pytest.mark.parametrize("name", ["config.json", "labels.json", "finished_0.json"])
+def test_whatever_stands_in_place_of_a_value_the_folder_opens_or_is_refused_in_one_line(
+    tmp_path, make_predictions, name
+):
+    folder = make_predictions(tmp_path / "p", finish=[0])
+    whole = json.loads((folder.path / name).read_text())
+    changed = list(ODD)
+    for key in whole if isinstance(whole, dict) else range(len(whole)):
+        changed += [
+            [*whole[:key], odd, *whole[key + 1 :]] if isinstance(key, int) else whole | {key: odd} for odd in ODD
+        ]
+    n_refused = 0
+    for value in changed:
+        (folder.path / name).write_text(json.dumps(value))
+        try:
+            folder_row(open_predictions(folder.path)).cells()
+        except PredictionsError as error:
+            assert "\n" not in str(error) and len(str(error)) < 1000
+            n_refused += 1
+    assert n_refused > len(changed) / 3
