@@ -71,9 +71,8 @@ def planned(settings: Settings) -> dict[Path, list[Path]]:
     given = {"--1d": choice.one_d, "--2d": choice.two_d, "--both": choice.both, "--all": choice.every}
     given["DIR"] = choice.folders
     if len(found := [flag for flag, value in given.items() if value]) != 1:
-        raise PredictionsError(
-            f"give exactly one of {', '.join(given)}, got {' and '.join(found) or 'none'}; see --help"
-        )
+        got = " and ".join(found) or "none"
+        raise PredictionsError(f"give exactly one of {', '.join(given)}, got {got}; see --help")
     if name and (name in (".", "..") or Path(name).name != name):
         raise PredictionsError(f"--name must be one plain folder name, got {name!r}; see --help")
     if choice.both and output:
@@ -95,12 +94,10 @@ def planned(settings: Settings) -> dict[Path, list[Path]]:
 
 def _every_folder(base: Path) -> list[Path]:
     """The predictions folders in a folder, but for those that were moved aside."""
-    paths = [
-        path for path in base.glob("predictions_*") if not re.search(r"\.old-\d+$", path.name) and path.is_dir()
-    ]
-    if not paths:
+    found = sorted(path for path in base.glob("predictions_*") if path.is_dir())
+    if not (paths := [path for path in found if not re.search(r"\.old-\d+$", path.name)]):
         raise PredictionsError(f"{base}: there are no folders predictions_* here; run train first")
-    return sorted(paths)
+    return paths
 
 
 def _checked_weights(weights: tuple[float, ...], n_folders: int) -> list[float]:
@@ -140,13 +137,10 @@ def run(settings: Settings) -> list[str]:
         tables[file] = submission(fnames, combined, labels)
     for file, table in tables.items():
         write_csv(file, table)
-    return [*lines, *(f"submission of {len(fnames):,} clips: {file}" for file in tables), *_label_note(labels)]
-
-
-def _label_note(labels: list[str]) -> list[str]:
-    """What to say of labels that a submission, in which spaces separate them, does not tell apart."""
-    odd = [label for label in labels if label.split() != [label]]
-    return [f"note: a submission separates labels by spaces, and {odd[0]!r} is not one word"] if odd else []
+    lines += [f"submission of {len(fnames):,} clips: {file}" for file in tables]
+    if odd := [label for label in labels if label.split() != [label]]:
+        lines.append(f"note: a submission separates labels by spaces, and {odd[0]!r} is not one word")
+    return lines
 
 
 def main() -> int:
@@ -155,11 +149,11 @@ def main() -> int:
 
     def act(arguments: list[str]) -> int:
         lines = inspect.getdoc(Settings).splitlines()
-        description = "\n".join(
-            f" {line}" for line in lines
-        )  # indented, as tyro joins lines that begin with a letter
-        config = (FlagCreatePairsOff, OmitArgPrefixes)
-        options = {"prog": "python -m ensemble", "description": description, "config": config}
+        options = {
+            "prog": "python -m ensemble",
+            "description": "\n".join(f" {line}" for line in lines if line),  # else tyro makes one line of them
+            "config": (FlagCreatePairsOff, OmitArgPrefixes),
+        }
         command.result(run(tyro.cli(Settings, args=arguments, **options)))
         return DONE
 

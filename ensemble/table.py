@@ -56,7 +56,7 @@ def result_table(folders: Sequence[PredictionsFolder], weights: Sequence[float])
     """
     rows = [folder_row(folder).cells() for folder in folders]
     if len({folder.path.parent for folder in folders}) == 1:
-        rows = [(*cells[:-1], Path(cells[-1]).name) for cells in rows]
+        rows = [(*cells[:-1], Path(cells[-1]).name or cells[-1]) for cells in rows]
     notes = []
     if len(folders) > 1:
         rows.append(ensemble_row(folders, weights).cells())
