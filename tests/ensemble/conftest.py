@@ -20,7 +20,7 @@ def no_waiting_for_the_disk(monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def arguments():
     """A function that gives create_predictions its arguments, with changes; the last clip is in no fold."""
     return _arguments
@@ -32,7 +32,7 @@ def result():
     return dict(RESULT)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_predictions():
     """A function that writes a folder: path, seed, folds to finish (None: all), changes."""
     return _make_predictions

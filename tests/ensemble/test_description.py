@@ -442,7 +442,7 @@ def test_whatever_byte_of_a_header_is_flipped_there_is_one_error(tmp_path):
     whole = (tmp_path / "a.npy").read_bytes()
     n_refused = 0
     for position in range(80):
-        for flip in (1, 16, 128):
+        for flip in (1, 128):
             content = bytearray(whole)
             content[position] ^= flip
             (tmp_path / "a.npy").write_bytes(content)
@@ -451,7 +451,7 @@ def test_whatever_byte_of_a_header_is_flipped_there_is_one_error(tmp_path):
             except PredictionsError as error:
                 assert "\n" not in str(error)
                 n_refused += 1
-    assert n_refused > 150
+    assert n_refused > 100
 
 
 def test_an_archive_of_arrays_is_refused(tmp_path):

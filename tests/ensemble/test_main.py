@@ -1,5 +1,6 @@
 import csv
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,12 +16,20 @@ from ensemble.__main__ import Choice, Settings, planned
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, make_predictions):
+    """A working folder with both models' finished predictions; do not write to it."""
+    path = tmp_path_factory.mktemp("finished")
+    make_predictions(path / "predictions_1d_conv", seed=1)
+    make_predictions(path / "predictions_2d_conv", seed=2, config={"model": "conv2d", "n_parameters": 168361})
+    return path
+
+
 @pytest.fixture
-def work(tmp_path, monkeypatch, make_predictions):
-    """A working folder, made the current one, with both models' finished predictions in work/."""
+def work(tmp_path, monkeypatch, finished):
+    """A copy of it as work/ in a folder that is made the current one."""
     monkeypatch.chdir(tmp_path)
-    make_predictions(Path("work/predictions_1d_conv"), seed=1)
-    make_predictions(Path("work/predictions_2d_conv"), seed=2, config={"model": "conv2d", "n_parameters": 168361})
+    shutil.copytree(finished, "work")
     return Path("work")
 
 
