@@ -12,7 +12,7 @@ import soundfile as sf
 from cache import LogmelSpecification, MfccSpecification, RawSpecification, open_cache
 from featurize.dataset import read_dataset
 from featurize.run import Options, run
-from train.dataset import open_dataset
+from train.input.dataset import open_dataset
 from train.settings import settings_for
 
 RATE = 4000
@@ -98,6 +98,12 @@ def small_dataset(tmp_path_factory) -> Path:
     _write_csv(folder / "train.csv", [["fname", "label", "manually_verified", "part"], *rows])
     _write_csv(folder / "sample_submission.csv", [["fname", "label"], *([clip, LABELS[0]] for clip in test)])
     return folder
+
+
+@pytest.fixture(scope="session")
+def featurized():
+    """A function that featurizes a dataset's folder into a work folder: folder, work, *specifications."""
+    return _featurized
 
 
 @pytest.fixture(scope="session")
