@@ -22,7 +22,7 @@ import xxhash
 from featurize.buffers import Buffers
 from featurize.wav_header import HEAD_BYTES, head_with_sizes, plain_header, wav_data
 
-_HELD = 1 << 26  # bytes: a larger file is not held in memory
+HELD_BYTES = 1 << 26  # a larger file is not held in memory
 _BLOCK = 1 << 20  # samples a read
 _CODEC_BLOCK = 1 << 14  # where data may break off in the middle: what is lost then is at most a block
 _MIN_RATE = 100  # Hz; a header that says less is taken for a lie, as its clip would fill the disk once resampled
@@ -91,7 +91,7 @@ class Recording:
         try:
             self._file = _open(source)
             self.size, self.mtime_ns = self._look()
-            if self.size <= _HELD:
+            if self.size <= HELD_BYTES:
                 self._data = self._read_all()
                 self.digest = xxhash.xxh3_128_hexdigest(self._data)
             else:

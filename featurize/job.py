@@ -28,7 +28,7 @@ from featurize.decode import ChangedError, DecodeError, Header, ReadError, Recor
 from featurize.features import KINDS, Need, inputs, need_of
 from featurize.resample import cut, longest, sounding
 
-_LONG = 1 << 22  # samples, at any rate that is needed: a longer clip is streamed
+LONG_SAMPLES = 1 << 22  # at any rate that is needed: a clip with more is streamed
 _BLOCK = 1 << 20  # samples of a streamed block, at most, at any rate that is needed
 _FETCHED = 8  # recordings of a bucket that are in memory at a time
 _KEPT = threading.local()  # a thread's buffers, from job to job
@@ -273,7 +273,7 @@ def _passes(
     """A function that goes through a recording and gives what `inputs` gives, each time it is called."""
     rate, n_samples = recording.sample_rate, recording.header.native_samples
     most_samples = max(n_samples, *(longest(n_samples, rate, need.sample_rate) for need in needs))
-    if most_samples <= _LONG:
+    if most_samples <= LONG_SAMPLES:
         samples = recording.samples()
         if trim_db is not None:
             samples = samples[slice(*sounding([samples], trim_db))]

@@ -1,6 +1,6 @@
 """Compactions that stop themselves with SIGKILL; a script, so that each is a fork of a process without threads.
 
-    python killed_compactions.py CACHE FOLDER    at the n-th write, for every n
+    python killed_compactions.py CACHE FOLDER STEP    at the n-th write, for every STEP-th n
 
 After each kill the compaction is repeated to its end and its files are compared with an unbroken one's. Prints the
 number of kills, or the first difference and exits with 1.
@@ -57,7 +57,7 @@ def files(cache):
     return {str(p.relative_to(cache)): p.read_bytes() for p in paths if not p.name.startswith("writer.")}
 
 
-def main(cache, folder):
+def main(cache, folder, step):
     """Kill compactions of copies of a cache."""
     shutil.copytree(cache, folder / "unbroken")
     compact(folder / "unbroken")
@@ -65,7 +65,7 @@ def main(cache, folder):
     while True:
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(cache, copy)
-        if not compact(copy, n_kills + 1):
+        if not compact(copy, n_kills * step + 1):
             print(n_kills)
             return
         n_kills += 1
@@ -73,8 +73,8 @@ def main(cache, folder):
         found = files(copy)
         for name in expected.keys() | found.keys():
             if expected.get(name) != found.get(name):
-                sys.exit(f"after a kill at write {n_kills}: {name} differs")
+                sys.exit(f"after a kill at write {(n_kills - 1) * step + 1}: {name} differs")
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
