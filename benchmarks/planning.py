@@ -5,6 +5,7 @@ python benchmarks/planning.py plan | again | open CACHE --clips N
 
 import argparse
 import json
+import os
 import resource
 import sys
 import time
@@ -17,15 +18,17 @@ import pandas as pd
 import pyarrow as pa
 import xxhash
 
+import featurize.todo
 from cache import RawSpecification, open_cache
-from cache.clips import write_clips
-from cache.folder import Cache
-from cache.plan import write_plan
+from cache.layout import feature_chunk_key
 from cache.receipts import Receipt, SlotResult, Status, write_receipt
-from featurize.dataset import Dataset
-from featurize.page import computed_by
-from featurize.report import plan_lines, summarize, summary_lines
-from featurize.work import Work, work_out
+from cache.storage import LocalStorage, Storage
+from cache.writer import load_tables, writing
+from featurize.datasets import Dataset
+from featurize.job import computed_by
+from featurize.settings import Options
+from featurize.summary import plan_lines, summarize, summary_lines
+from featurize.todo import Todo, work_out
 
 SECONDS, RATE, N_LABELS = 10, 44100, 500
 SPECIFICATION = RawSpecification()
@@ -34,7 +37,8 @@ SPECIFICATION = RawSpecification()
 class MadeUp:
     """Recordings that are not there, as planning sees them: 10 s each, of 44.1 kHz."""
 
-    folder = Path("data")
+    def __init__(self, folder: Storage):
+        self.folder = folder
 
     def look(self, files: pd.Series) -> np.ndarray:
         sizes = np.full(len(files), 44 + 2 * SECONDS * RATE)
@@ -56,39 +60,57 @@ def made_up_dataset(n_clips: int) -> Dataset:
         "manually_verified": pd.array(np.ones(n_clips), dtype="Int8"),
         "file": "audio_train/" + names,
     }
-    return Dataset(MadeUp.folder, pd.DataFrame(columns))
+    return Dataset(LocalStorage("data"), pd.DataFrame(columns))
 
 
-def plan(dataset: Dataset, folder: Path) -> Work:
+def plan(dataset: Dataset, folder: Path) -> Todo:
     """What a run does before its first job, but for looking at files."""
-    work = work_out(dataset, Cache(folder), [SPECIFICATION], recordings=MadeUp())
-    list(plan_lines(work))
-    write_plan(folder, work.scan.plan)
-    write_clips(folder, work.clips)
-    for store in work.stores:
-        store.fold(work.scan.plan)
-    return work
+    with writing(folder) as writer:
+        todo = work_out(dataset, writer.storage, writer.tables, [SPECIFICATION], Options())
+        list(plan_lines(todo))
+        writer.write_tables(todo.clips, todo.scan.plan)
+        for store in todo.stores:
+            writer.update_store(store.specification, todo.scan.plan, store.receipts, store.versions)
+    return todo
 
 
 def again(dataset: Dataset, folder: Path) -> None:
     """A run with nothing to do, but for looking at files."""
-    work = plan(dataset, folder)
-    if work.jobs:
-        sys.exit(f"{folder}: must be complete, got {len(work.jobs)} jobs")
-    list(summary_lines(work, summarize(work), 1.0))
+    todo = plan(dataset, folder)
+    if todo.jobs:
+        sys.exit(f"{folder}: must be complete, got {len(todo.jobs)} jobs")
+    list(summary_lines(todo, summarize(todo), 1.0))
 
 
 def complete(dataset: Dataset, folder: Path) -> None:
-    """Write the receipts that the jobs would have written; no chunks."""
-    for job in work_out(dataset, Cache(folder), [SPECIFICATION], recordings=MadeUp()).jobs:
-        length = SECONDS * SPECIFICATION.sample_rate
-        slots = (SlotResult(slot.number, _digest(slot.number), Status.OK, length, 1e-5) for slot in job.slots)
+    """Write the receipts that the jobs would have written, and chunks that are holes."""
+    cache = LocalStorage(folder)
+    tables, _ = load_tables(cache)
+    for job in work_out(dataset, cache, tables, [SPECIFICATION], Options()).jobs:
+        length, store = SECONDS * SPECIFICATION.sample_rate, cache / SPECIFICATION.name
+        results = (
+            SlotResult(
+                slot=slot.number,
+                digest=xxhash.xxh3_128_hexdigest(slot.number.to_bytes(8, "little")),
+                status=Status.OK,
+                length=length,
+                value=1e-5,
+                checksum=f"{slot.number:016x}",
+                file=slot.file,
+                size=slot.size,
+                mtime_ns=slot.mtime_ns,
+                native_rate=slot.header.native_rate,
+                native_samples=slot.header.native_samples,
+            )
+            for slot in job.slots
+        )
+        for chunk in range(job.group, job.group + job.n_chunks):
+            path = store.path(feature_chunk_key(SPECIFICATION, chunk))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+            os.truncate(path, SPECIFICATION.chunk_bytes)
         sums = tuple(f"{job.group:016x}" for _ in range(job.n_chunks))
-        write_receipt(folder / SPECIFICATION.name, Receipt(job.group, sums, tuple(slots), computed_by()))
-
-
-def _digest(number: int) -> str:
-    return xxhash.xxh3_128_hexdigest(number.to_bytes(8, "little"))
+        write_receipt(store, Receipt(job.group, sums, tuple(results), computed_by()))
 
 
 def open_as_train_does(_: None, folder: Path) -> None:
@@ -113,6 +135,7 @@ def main() -> None:
     parser.add_argument("cache", type=Path)
     parser.add_argument("--clips", type=int, required=True)
     arguments = parser.parse_args()
+    featurize.todo.Recordings = MadeUp
     imports = peak_mb()
     dataset = None if arguments.step == "open" else made_up_dataset(arguments.clips)
     with_dataset = peak_mb()

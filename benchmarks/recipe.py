@@ -29,19 +29,19 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import pandas as pd
+from featurize.dataset import read_dataset
+from train.callbacks import cross_entropy
+from train.dataset import open_dataset, with_features
+from train.folds import assign_folds, chosen_folds
+from train.models import MODELS
 
 from benchmarks.ratios import header, table
 from benchmarks.recordings import recordings
 from cache import LogmelSpecification, MfccSpecification, RawSpecification, open_cache
 from ensemble import PredictionsFolder
 from ensemble.metrics import accuracy, map3
-from featurize.dataset import read_dataset
 from featurize.run import Options
 from featurize.run import run as featurize
-from train.callbacks import cross_entropy
-from train.dataset import open_dataset, with_features
-from train.folds import assign_folds, chosen_folds
-from train.models import MODELS
 from train.predict import predict
 from train.progress import RunProgress
 from train.recipe import recipe_for

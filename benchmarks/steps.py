@@ -37,10 +37,10 @@ def seconds_a_clip(net: str, n_steps: int, jit: bool, bfloat16: bool) -> float:
     """Of a step's time on a constant batch, after two that do not count."""
     import keras
     import numpy as np
+    from train.steps import compile_model
 
     from train.nets import NETS, build
     from train.recipe import DEFAULT
-    from train.steps import compile_model
 
     if bfloat16:
         keras.config.set_dtype_policy("mixed_bfloat16")

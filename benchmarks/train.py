@@ -25,21 +25,21 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import librosa
 import numpy as np
+from featurize.dataset import read_dataset
 from threadpoolctl import threadpool_limits
+from train.batches import TrainingBatches
+from train.draws import clip_keys
+from train.feed import Epochs
+from train.steps import compile_model
+from train.views import TrainingViews
+from train.windows import FrameWindows, RawWindows
 
 from benchmarks.ratios import Bystanders, by_turns, header, table, times
 from benchmarks.recordings import recordings
 from cache import MfccSpecification, RawSpecification, open_cache
-from featurize.dataset import read_dataset
 from featurize.run import Options, run
-from train.batches import TrainingBatches
-from train.draws import clip_keys
-from train.feed import Epochs
 from train.nets import DUMMIES, NETS, build
 from train.recipe import DEFAULT, NOTEBOOK, Recipe
-from train.steps import compile_model
-from train.views import TrainingViews
-from train.windows import FrameWindows, RawWindows
 
 BATCH, WORKERS, WARM_UP, TURNS = 64, 2, 4, 8
 

@@ -52,9 +52,10 @@ def bare(n_labels: int, started: float) -> None:
     import keras
 
     imported = time.time()
+    from train.steps import compile_model
+
     from train.nets import NETS, build
     from train.recipe import DEFAULT
-    from train.steps import compile_model
 
     started += time.time() - imported
     shape = (round(DEFAULT.seconds * 16_000), 1)
@@ -80,9 +81,10 @@ def ours(cache: Path, started: float) -> None:
 
 def folds(cache: Path, started: float) -> None:
     """Ten folds of one epoch; prints this process's own memory after each."""
-    from cache import open_cache
     from train.dataset import open_dataset
     from train.folds import assign_folds, chosen_folds
+
+    from cache import open_cache
     from train.progress import RunProgress
     from train.run import run
     from train.settings import settings_for
@@ -100,12 +102,13 @@ def folds(cache: Path, started: float) -> None:
 
 def cold(cache: Path, started: float, in_blocks: bool = False) -> None:
     """Clips/s of an epoch, from chunk files that are not in memory."""
-    from cache import open_cache
     from train.batches import TrainingBatches
     from train.dataset import open_dataset
     from train.draws import clip_keys
-    from train.settings import settings_for
     from train.views import TrainingViews
+
+    from cache import open_cache
+    from train.settings import settings_for
 
     settings = settings_for(NET, cache=str(cache), mixup=0.0)
     dataset = open_dataset(open_cache(cache), settings)
@@ -219,9 +222,10 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> None:
 
 
 def _featurized(data: Path | None, folder: Path, n_clips: int) -> Path:
+    from featurize.dataset import read_dataset
+
     from benchmarks.recordings import recordings
     from cache import RawSpecification
-    from featurize.dataset import read_dataset
     from featurize.run import Options, run
 
     dataset = read_dataset(recordings(data, folder, n_clips))
