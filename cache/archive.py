@@ -126,7 +126,9 @@ def unpack(archive: Archive, target: Path, on_bytes: Progress = lambda n_bytes: 
         for name in (PLAN, CLIPS):
             cache.write(name, _read(archive.storage, name))
         cache.write(MANIFEST, archive.manifest.encode())
-        tables = _copied_tables(cache, f"{archive.storage}: damaged archive, its tables are; pack or send it again")
+        tables = _copied_tables(
+            cache, f"{archive.storage}: damaged archive, its tables do not fit its manifest; pack or send it again"
+        )
         for name, (specification, receipts) in archive.stores.items():
             _unpack_store(archive.storage / name, specification, receipts, tables, cache / name, on_bytes)
 
