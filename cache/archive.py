@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 from numcodecs import Blosc
-from zarr.codecs import BloscCodec
 
 from cache.layout import feature_chunk_key, n_chunks, store_files
 from cache.reader import Cache
@@ -200,9 +199,9 @@ def _as_archived(key: str, data: bytes, specification: Specification) -> bytes:
     metadata = json.loads(data)
     metadata["attributes"]["format"] = FORMAT
     if "codecs" in metadata:
+        options = {"cname": _CODEC.cname, "clevel": _CODEC.clevel, "shuffle": "bitshuffle", "blocksize": 0}
         typesize = np.dtype(specification.dtype).itemsize
-        blosc = BloscCodec(typesize=typesize, cname=_CODEC.cname, clevel=_CODEC.clevel, shuffle="bitshuffle")
-        metadata["codecs"].append(blosc.to_dict())
+        metadata["codecs"].append({"name": "blosc", "configuration": {"typesize": typesize, **options}})
     return json.dumps(metadata, indent=2).encode()
 
 
