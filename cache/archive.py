@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 from numcodecs import Blosc
-from zarr.codecs import BloscCodec
 
 from cache.layout import feature_chunk_key, n_chunks, store_files
 from cache.reader import Cache
@@ -126,7 +125,9 @@ def unpack(archive: Archive, target: Path, on_bytes: Progress = lambda n_bytes: 
         for name in (PLAN, CLIPS):
             cache.write(name, _read(archive.storage, name))
         cache.write(MANIFEST, archive.manifest.encode())
-        tables = _copied_tables(cache, f"{archive.storage}: damaged archive, its tables are; pack or send it again")
+        tables = _copied_tables(
+            cache, f"{archive.storage}: damaged archive, its tables do not fit its manifest; pack or send it again"
+        )
         for name, (specification, receipts) in archive.stores.items():
             _unpack_store(archive.storage / name, specification, receipts, tables, cache / name, on_bytes)
 
@@ -198,9 +199,9 @@ def _as_archived(key: str, data: bytes, specification: Specification) -> bytes:
     metadata = json.loads(data)
     metadata["attributes"]["format"] = FORMAT
     if "codecs" in metadata:
+        options = {"cname": _CODEC.cname, "clevel": _CODEC.clevel, "shuffle": "bitshuffle", "blocksize": 0}
         typesize = np.dtype(specification.dtype).itemsize
-        blosc = BloscCodec(typesize=typesize, cname=_CODEC.cname, clevel=_CODEC.clevel, shuffle="bitshuffle")
-        metadata["codecs"].append(blosc.to_dict())
+        metadata["codecs"].append({"name": "blosc", "configuration": {"typesize": typesize, **options}})
     return json.dumps(metadata, indent=2).encode()
 
 

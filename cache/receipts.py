@@ -22,13 +22,13 @@ VERSION = 3
 _SCHEMA = pa.schema(
     [
         ("slot", pa.int64()),
-        ("digest", pa.string()),
+        ("digest", pa.binary()),  # 16 bytes, or none
         ("status", pa.uint8()),
         ("length", pa.int64()),
         ("value", pa.float64()),
         ("reason", pa.string()),
         ("retry", pa.bool_()),
-        ("checksum", pa.string()),
+        ("checksum", pa.uint64()),
         ("file", pa.string()),
         ("size", pa.int64()),
         ("mtime_ns", pa.int64()),
@@ -37,6 +37,8 @@ _SCHEMA = pa.schema(
     ]
 )
 _MAY_BE_NEGATIVE = {"value", "mtime_ns", "size"}  # size: -1, of a recording that was not there
+_KINDS = {name: str for name in ("digest", "reason", "checksum", "file")} | {"retry": bool, "value": float}
+_HEX = {"digest": {0, 32}, "checksum": {0, 16}}  # how many digits
 _ROWS = 1 << 13  # results that are Python objects at a time
 _MOST_BYTES = 1 << 26  # of a receipt that is read
 _END = b'"\n}'
@@ -87,7 +89,7 @@ class Receipt:
 
 
 class Receipts(Mapping[int, Receipt]):
-    """The receipts of a store by group, in the order of the groups; results in columns, 130 bytes each.
+    """The receipts of a store by group, in the order of the groups; results in columns, 110 bytes each.
 
     checksum: xxh3-64 over the groups, their chunks' checksums and their slots' digests.
     """
@@ -95,7 +97,7 @@ class Receipts(Mapping[int, Receipt]):
     def __init__(self, receipts: Iterable[Receipt | dict]):
         """receipts: by ascending group; as objects, or as `read_columns` gives them."""
         self._heads: dict[int, tuple[tuple[str, ...], dict, int, int]] = {}
-        hashed, batches, waiting, n, last = xxhash.xxh3_64(), [], [], 0, {}
+        hashed, parts, waiting, n, last = xxhash.xxh3_64(), {name: [] for name in _SCHEMA.names}, [], 0, {}
         for receipt in receipts:
             body = receipt if isinstance(receipt, dict) else _body(receipt)
             columns, n_slots = body["slots"], len(body["slots"]["slot"])
@@ -105,8 +107,11 @@ class Receipts(Mapping[int, Receipt]):
             self._heads[body["group"]] = (tuple(body["checksums"]), last, n, n_slots)
             n, waiting = n + n_slots, [*waiting, columns]
             if sum(len(columns["slot"]) for columns in waiting) >= _ROWS:
-                batches, waiting = [*batches, _batch(waiting)], []
-        self._table = pa.Table.from_batches([*batches, _batch(waiting)])
+                waiting = _flush(waiting, parts)
+        _flush(waiting, parts)
+        columns = [pa.concat_arrays(parts.pop(name)) for name in _SCHEMA.names]  # which frees each one's parts
+        self._table = pa.Table.from_arrays(columns, schema=_SCHEMA)
+        pa.default_memory_pool().release_unused()
         self.checksum = hashed.hexdigest()
 
     def column(self, name: str) -> np.ndarray:
@@ -116,13 +121,18 @@ class Receipts(Mapping[int, Receipt]):
         return self._table[name].to_numpy()
 
     def texts(self, name: str) -> pa.ChunkedArray:
-        """A text field of `SlotResult` of every result; [results]."""
+        """Digest, reason or file of every result; [results]."""
+        if name == "digest":
+            return pa.chunked_array([[digest.hex() for digest in self._table[name].to_pylist()]], pa.string())
         return self._table[name]
 
     def __getitem__(self, group: int) -> Receipt:
         checksums, versions, first, n_slots = self._heads[group]
         rows = self._table.slice(first, n_slots).to_pylist()
-        slots = tuple(SlotResult(**{**row, "status": Status(row["status"])}) for row in rows)
+        for row in rows:
+            row["checksum"] = f"{row['checksum']:016x}" if row["length"] else ""
+            row |= {"digest": row["digest"].hex(), "status": Status(row["status"])}
+        slots = tuple(SlotResult(**row) for row in rows)
         return Receipt(group, checksums, slots, versions)
 
     def __iter__(self) -> Iterator[int]:
@@ -272,11 +282,16 @@ def _body(receipt: Receipt) -> dict:
     }
 
 
-def _batch(bodies: list[dict]) -> pa.RecordBatch:
-    columns = ([value for body in bodies for value in body[field.name]] for field in _SCHEMA)
-    return pa.RecordBatch.from_arrays(
-        [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)], schema=_SCHEMA
-    )
+def _flush(waiting: list[dict], parts: dict[str, list[pa.Array]]) -> list:
+    """Append columns of Python objects to those of Arrow; returns what is waiting then, nothing."""
+    for field in _SCHEMA:
+        column = [value for columns in waiting for value in columns[field.name]]
+        if field.name == "digest":
+            column = [bytes.fromhex(digest) for digest in column]
+        if field.name == "checksum":
+            column = [int(digits or "0", 16) for digits in column]
+        parts[field.name].append(pa.array(column, field.type))
+    return []
 
 
 def _check(body: dict, group: int) -> None:
@@ -284,19 +299,31 @@ def _check(body: dict, group: int) -> None:
     if type(body["group"]) is not int or body["group"] != group:
         raise ValueError("it is that of another group")
     checksums, versions, slots = body["checksums"], body["versions"], body["slots"]
-    if not all(isinstance(each, str) and len(each) == 16 for each in checksums) or not checksums:
+    if not isinstance(checksums, list) or not checksums or not _are_hex(checksums, {16}):
         raise ValueError("checksums must be 16 digits each")
     if not all(isinstance(text, str) for pair in versions.items() for text in pair):
         raise ValueError("versions must be texts")
     n_slots = len(slots["slot"])
     for field in _SCHEMA:
         values = slots[field.name]
-        kind = {"string": str, "bool": bool, "double": float}.get(str(field.type), int)
+        kind = _KINDS.get(field.name, int)
         if type(values) is not list or len(values) != n_slots or not set(map(type, values)) <= {kind}:
             raise ValueError(f"{field.name} must be {kind.__name__} for each slot")
         if kind in {int, float} and values:
             array = np.array(values, field.type.to_pandas_dtype())
             if not np.isfinite(array).all() or (field.name not in _MAY_BE_NEGATIVE and array.min() < 0):
                 raise ValueError(f"{field.name} is out of range")
+        if (
+            kind is str
+            and len("".join(values).encode())
+            and field.name in _HEX
+            and not _are_hex(values, _HEX[field.name])
+        ):
+            raise ValueError(f"{field.name} must be digits")
     if len(set(slots["slot"])) < n_slots or max(slots["status"], default=0) > max(Status):
         raise ValueError("a slot is there twice, or has an unknown status")
+
+
+def _are_hex(values: list, lengths: set[int]) -> bool:
+    sound = set(map(type, values)) <= {str} and set(map(len, values)) <= lengths
+    return sound and set("".join(values)) <= set("0123456789abcdef")

@@ -29,7 +29,7 @@ from featurize.features import KINDS, Need, inputs, need_of
 from featurize.resample import cut, longest, sounding
 
 LONG_SAMPLES = 1 << 22  # at any rate that is needed: a clip with more is streamed
-_BLOCK = 1 << 20  # samples of a streamed block, at most, at any rate that is needed
+BLOCK_SAMPLES = 1 << 20  # of a streamed block, at most, at any rate that is needed
 _FETCHED = 8  # recordings of a bucket that are in memory at a time
 _KEPT = threading.local()  # a thread's buffers, from job to job
 _COMPUTED_BY = ("librosa", "numba", "numpy", "scipy", "soundfile", "soxr")
@@ -207,9 +207,8 @@ def _recording(slot: Slot) -> dict:
 
 def _sources(slots: list[Slot]) -> Iterator[object]:
     """What each slot's recording is read from: a path, or (bytes, look) of an object; an error that it gave."""
-    if not slots:
-        return iter(())
-    return (source for source in each(_source, slots, slots[0].folder, _FETCHED))
+    if slots:
+        yield from each(_source, slots, slots[0].folder, _FETCHED)
 
 
 def _source(slot: Slot) -> object:
@@ -280,7 +279,7 @@ def _passes(
         whole = list(inputs([samples], rate, needs, buffers, is_whole=True))
         return lambda: whole
     start, stop = (0, n_samples) if trim_db is None else sounding(recording.blocks(), trim_db)
-    size = max(1, _BLOCK * n_samples // most_samples)
+    size = max(1, BLOCK_SAMPLES * n_samples // most_samples)
 
     def blocks() -> Iterator[np.ndarray]:
         for block in cut(recording.blocks(), start, stop):
