@@ -37,9 +37,9 @@ def seconds_a_clip(net: str, n_steps: int, jit: bool, bfloat16: bool) -> float:
     """Of a step's time on a constant batch, after two that do not count."""
     import keras
     import numpy as np
-    from train.steps import compile_model
 
-    from train.nets import NETS, build
+    from train.fold import compile_model
+    from train.nets.build import build
     from train.recipe import DEFAULT
 
     if bfloat16:
@@ -47,7 +47,7 @@ def seconds_a_clip(net: str, n_steps: int, jit: bool, bfloat16: bool) -> float:
     shape = (round(DEFAULT.seconds * 16_000), 1)
     if net in BANDS:
         shape = (1 + round(DEFAULT.seconds * RATE) // HOP, BANDS[net])
-    model = build(NETS[net], shape, 10)
+    model = build(net, shape, 10)
     compile_model(model, DEFAULT, 1000)
     model.jit_compile = jit
     random = np.random.default_rng(1)
