@@ -7,8 +7,8 @@ slot starts where the capacities of the slots before it end.
 Layout of a store (Zarr v3, uncompressed, unsharded, little-endian):
 
     zarr.json                        group: attributes with format, generation, specification, versions, receipts
-    features/zarr.json, c/I[/0]      raw: int16 or float32 [time]; mfcc and logmel: float32 [time, coefficient or
-                                     band]; attributes: format and specification again, in case the root's are damaged
+    features/zarr.json, c/I[/0]      raw: int16 or float32 [time]; mfcc, logmel: float32 [time, coefficient];
+                                     attributes: format and specification again, should the root's be damaged
     start/ length/ status/ VALUE/    [slot]; VALUE is scale (raw) or silence (mfcc, logmel)
 
 Zarr v3 specification: https://zarr-specs.readthedocs.io/en/latest/v3/core/index.html

@@ -1,11 +1,11 @@
 """One writer of a cache at a time.
 
-On a disk: a lock file, which the system frees when its holder dies. In a bucket, where nothing frees a dead
-holder's lock: a lease. The holder puts an object on the condition that there is none, and puts it again, on the
-condition that it is still its own, before the lease's time is up. A holder that was killed does not; another may
-then replace the object, on the condition that it is still the one it saw. All times are the bucket's, so clocks need
-not agree. A holder that could not renew in time stops before another may begin. A lease that ends is replaced by one
-of zero seconds, not deleted: obstore has no conditional delete.
+On a disk: a lock file, which the system frees when its holder dies. In a bucket nothing frees a dead holder's
+lock, so there it is a lease. The holder puts an object on the condition that there is none, and puts it again, on
+the condition that it is still its own, before the lease's time is up. A holder that was killed does not; another
+may then replace the object, on the condition that it is still the one it saw. All times are the bucket's, so
+clocks need not agree. A holder that could not renew in time stops before another may begin. A lease that ends is
+replaced by one of zero seconds, not deleted: obstore has no conditional delete.
 """
 
 import json

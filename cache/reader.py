@@ -93,7 +93,7 @@ class Cache:
         return found
 
     def missing(self, store: "Store") -> pd.Series:
-        """The clips whose features a store lacks: without a result, a receipt, or a chunk file of the right size."""
+        """The clips that a store lacks: without a result, a receipt, or a chunk file of the right size."""
         slots, specification = self.clips["slot"].to_numpy(), store.specification
         group = self.plan["group"].to_numpy()
         files = chunk_files(store.storage)
@@ -285,10 +285,9 @@ def read_attributes(store: Storage) -> dict:
     try:
         return _attributes(store, "zarr.json")
     except FileNotFoundError:
-        there = store.exists()
-        raise (
-            DamagedError(f"{where}: missing; {_REPAIR}") if there else CacheError(f"{store}: no store here")
-        ) from None
+        if store.exists():
+            raise DamagedError(f"{where}: missing; {_REPAIR}") from None
+        raise CacheError(f"{store}: no store here; see `python -m cache ls`") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
         if isinstance(error, CacheError) and known_specification(store) is None:
             raise
@@ -325,7 +324,8 @@ def _attributes(store: Storage, key: str) -> dict:
         raise CacheError(f"{store}: unknown feature specification ({error}); update earmark to read it") from error
     if specification.name != store.name:
         raise CacheError(
-            f"{store}: specification must be the one that its name says, got that of {specification.name}; move it away"
+            f"{store}: specification must be the one that its name says, got that of {specification.name}; "
+            "move it away"
         )
     if key == "zarr.json":
         receipts, versions = attributes["receipts"], attributes["versions"]
@@ -341,7 +341,7 @@ def _metadata(store: Storage, name: str) -> dict:
 
 
 def _slot_array(store: Storage, name: str, dtype: str) -> np.ndarray:
-    """An array by slot, straight from its files; a chunk that is missing is refused, where Zarr takes it for zeros."""
+    """An array by slot, straight from its files; a missing chunk is refused, where Zarr takes it for zeros."""
     metadata = _metadata(store, name)
     n_slots = metadata["shape"][0]
     if type(n_slots) is not int or metadata != layout.slot_array_metadata(dtype, n_slots):

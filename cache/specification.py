@@ -212,7 +212,7 @@ def from_dict(values: object) -> Specification:
         if name in _COUNTS:
             sound, rule = type(value) is int and 1 <= value <= _COUNTS[name], f"a count of 1 to {_COUNTS[name]}"
         elif name in _DECIBELS:
-            sound = type(value) in {int, float} and 0 < value < 1e6 or (name == "trim_db" and value is None)
+            sound = (type(value) in {int, float} and 0 < value < 1e6) or (name == "trim_db" and value is None)
             rule = "a number above 0"
         else:
             known = ("int16", "float32") if name == "dtype" else (fields[name],)

@@ -1,7 +1,7 @@
 """All that writes a cache: the tables, a store's metadata and arrays by slot, and the chunks of a group.
 
-Chunks and receipts need no repair of their own: a run makes again what has no sound receipt, and writes metadata and
-arrays by slot from plan and receipts.
+Chunks and receipts need no repair of their own: a run makes again what has no sound receipt, and writes metadata
+and arrays by slot from plan and receipts.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -122,14 +122,18 @@ def check_is_cache(storage: Storage) -> None:
         raise CacheError(f"{storage}: {tables.OLDER}")
     try:
         tables.read_manifest(storage)
-    except DamagedError:
-        if not store_names(storage) and not {CLIPS, PLAN} & set(others):
-            raise _not_a_cache(storage, others) from None
-    except CacheError:
-        if MANIFEST in others:
+    except CacheError as error:
+        if isinstance(error, DamagedError):
+            is_ours = bool(store_names(storage) or {CLIPS, PLAN} & set(others))
+        elif MANIFEST in others:
             raise
-        if not any(known_specification(storage / name) for name in store_names(storage)):
-            raise _not_a_cache(storage, others) from None
+        else:
+            is_ours = any(known_specification(storage / name) for name in store_names(storage))
+        if not is_ours:
+            raise CacheError(
+                f"{storage}: is neither empty nor a cache, it holds {listed(others, 3)}; give an empty folder, or "
+                "a cache, with --cache"
+            ) from None
 
 
 def load_tables(storage: Storage) -> tuple[Tables, list[str]]:
@@ -381,13 +385,6 @@ def _receipt_stores(storage: Storage) -> list[Storage]:
     return [storage / f"{name}.zarr" for name in names]
 
 
-def _not_a_cache(storage: Storage, others: list[str]) -> CacheError:
-    return CacheError(
-        f"{storage}: is neither empty nor a cache, it holds {listed(others, 3)}; give an empty folder, or a cache, "
-        "with --cache"
-    )
-
-
 def _manifest_by_hand(storage: Storage) -> Manifest:
     """What a damaged manifest still proves: a table whose checksum stands in it is sound."""
     sums: dict[str, tuple[str, ...]] = {CLIPS: (), PLAN: ()}
@@ -430,7 +427,7 @@ def _sound_table(
 
 
 def _withdraw_misplaced(storage: Storage, plan: pd.DataFrame) -> None:
-    """Withdraw receipts whose slots do not start where a plan that was made anew says: a slot before them is lost."""
+    """Withdraw receipts whose slots do not start where a rebuilt plan says, as a slot before them is lost."""
     for path in _receipt_stores(storage):
         try:
             store = Store(path)

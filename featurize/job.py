@@ -112,9 +112,10 @@ def run_job(job: Job, durable: bool = False, before_commit: Callable[[], None] =
         lacking = [slot for slot in job.slots if any(output.lacks(slot) for output in outputs)]
         sources = stack.enter_context(closing(_sources(lacking)))
         for slot, source in zip(lacking, sources, strict=True):
-            _fill(slot, source, [output for output in outputs if output.lacks(slot)], buffers)
+            of_slot = [output for output in outputs if output.lacks(slot)]
+            _fill(slot, source, of_slot, buffers)
             if job.stop_on_error:
-                _stop_if_failed(slot, outputs)
+                _stop_if_failed(slot, of_slot)
         return [output.writer.commit(output.results.values(), computed_by()) for output in outputs]
 
 
@@ -166,14 +167,8 @@ class _Output:
         """Note the result of a slot whose features are written."""
         length, checksum = self.writer.end()
         status = Status.TRUNCATED if truncated else Status.OK
-        self.results[slot.number] = SlotResult(
-            slot=slot.number,
-            digest=digest,
-            status=status if length else Status.EMPTY,
-            length=length,
-            value=self.kind.value(self.specification, largest),
-            checksum=checksum,
-            **_recording(slot),
+        self._note(
+            slot, digest, largest, status=status if length else Status.EMPTY, length=length, checksum=checksum
         )
 
     def fail(self, slot: Slot, digest: str, reason: str, retry: bool = False) -> None:
@@ -183,26 +178,20 @@ class _Output:
             self.results[slot.number] = replace(self.writer.restore(slot.number), reason=reason, retry=True)
             return
         self.writer.blank(slot.number)
+        self._note(slot, digest, 0.0, status=Status.FAILED, reason=reason, retry=retry)
+
+    def _note(self, slot: Slot, digest: str, largest: float, **result) -> None:
         self.results[slot.number] = SlotResult(
             slot=slot.number,
             digest=digest,
-            status=Status.FAILED,
-            value=self.kind.value(self.specification, 0),
-            reason=reason,
-            retry=retry,
-            **_recording(slot),
+            value=self.kind.value(self.specification, largest),
+            file=slot.file,
+            size=slot.size,
+            mtime_ns=slot.mtime_ns,
+            native_rate=max(0, slot.header.native_rate),
+            native_samples=slot.header.native_samples,
+            **result,
         )
-
-
-def _recording(slot: Slot) -> dict:
-    header = slot.header
-    return {
-        "file": slot.file,
-        "size": slot.size,
-        "mtime_ns": slot.mtime_ns,
-        "native_rate": max(0, header.native_rate),
-        "native_samples": header.native_samples,
-    }
 
 
 def _sources(slots: list[Slot]) -> Iterator[object]:
@@ -292,6 +281,6 @@ def _passes(
 def _stop_if_failed(slot: Slot, outputs: list[_Output]) -> None:
     for output in outputs:
         result = output.results[slot.number]
-        if result.status == Status.FAILED:
+        if result.status == Status.FAILED or result.retry:
             path = escaped(slot.folder / slot.file)
             raise StoppedError(f"{path}: {result.reason}; stopped, as --on-error stop asks")

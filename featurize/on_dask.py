@@ -159,18 +159,17 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Terms:
-    """What a worker must find: this run as the cache's writer, the same dataset, versions and processor."""
+    """What a worker must find as this process does: its hold of the cache, the dataset, and what bytes depend on."""
 
     hold: Hold
     data: Storage
-    csv_bytes: int
-    versions: dict[str, str]
-    processor: frozenset[str]
+    csv_bytes: int | None
+    depends_on: dict[str, str]
 
     @classmethod
     def of(cls, hold: Hold, data: Storage) -> "Terms":
         """The terms of a run, as this process sees its cache and dataset."""
-        return cls(hold, data, _csv_bytes(data), versions(), processor())
+        return cls(hold, data, _csv_bytes(data), bytes_depend_on())
 
     def check(self, worker: str) -> None:
         """Compare with what a worker sees.
@@ -178,26 +177,24 @@ class Terms:
         Raises:
             ClusterError: something differs; one line that says what.
         """
-        self.check_holder(worker)
+        self.check_hold(worker)
         if _csv_bytes(self.data) != self.csv_bytes:
             raise ClusterError(
                 f"worker {worker}: the dataset must be at {self.data} as here, got another or none; "
                 "put it on a disk that all workers share"
             )
-        found = versions()
-        for name, expected in self.versions.items():
-            if found.get(name) != expected:
-                raise ClusterError(
-                    f"worker {worker}: {name} must be {expected} as here, or bytes may differ, got "
-                    f"{found.get(name)}; install the same there"
-                )
-        if differing := processor() ^ self.processor:
+        here, there = self.depends_on, bytes_depend_on()
+        differing = [name for name in here | there if here.get(name) != there.get(name)]
+        if differing:
+            found = listed(
+                f"{name} {there.get(name, 'none')} (here {here.get(name, 'none')})" for name in differing
+            )
             raise ClusterError(
-                f"worker {worker}: its processor must be as the one here, or bytes may differ, got one that "
-                f"differs in {listed(sorted(differing))}; take workers of one kind"
+                f"worker {worker}: computes other bytes than this process may, got {found}; "
+                "use workers with the same libraries, code and processor"
             )
 
-    def check_holder(self, worker: str) -> None:
+    def check_hold(self, worker: str) -> None:
         """Whether a worker sees this run as the one that writes the cache.
 
         Raises:
@@ -213,19 +210,16 @@ class Terms:
 
 
 @lru_cache(maxsize=1)
-def versions() -> dict[str, str]:
-    """What a chunk's bytes depend on beside recordings and processor: the libraries' versions, and our code."""
-    digest = xxhash.xxh3_64()
-    root = Path(__file__).resolve().parents[1]
+def bytes_depend_on() -> dict[str, str]:
+    """What a chunk's bytes depend on beside recordings: versions of libraries, our code, and the processor.
+
+    The processor's name and instruction sets are those that numba compiles for.
+    """
+    digest, root = xxhash.xxh3_64(), Path(__file__).resolve().parents[1]
     for path in sorted(path for package in ("cache", "featurize") for path in (root / package).rglob("*.py")):
         digest.update(path.read_bytes())
-    return {**computed_by(), "earmark": f"code {digest.hexdigest()[:8]}"}
-
-
-@lru_cache(maxsize=1)
-def processor() -> frozenset[str]:
-    """The processor's name and instruction sets, as numba compiles for them."""
-    return frozenset({get_host_cpu_name(), *(name for name, has in get_host_cpu_features().items() if has)})
+    has = {name: "yes" for name, has in sorted(get_host_cpu_features().items()) if has}
+    return {**computed_by(), "earmark's code": digest.hexdigest()[:8], "processor": get_host_cpu_name(), **has}
 
 
 def _csv_bytes(data: Storage) -> int | None:
@@ -262,7 +256,7 @@ def _on_worker(function: Callable, terms: Terms, job: Job) -> None:
     worker = get_worker().address
     terms.check(worker)
     threadpool_limits(1)  # for good: another thread of this worker may be at a job when this one ends
-    function(job, before_commit=lambda: terms.check_holder(worker))
+    function(job, before_commit=lambda: terms.check_hold(worker))
 
 
 def _name(job: Job) -> str:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 HEAD_BYTES = 512  # what `plain_header` looks at
-_UNKNOWN = (0, 0xFFFFFFFF)
+_MOST_BYTES = 0xFFFFFFFF
+_UNKNOWN = (0, _MOST_BYTES)
 _MOST_CHUNKS = 10_000  # a file with more before its samples is not walked to its end
 _START = struct.Struct("<4sI4s4sIHHIIHH")  # RIFF size WAVE fmt_ 16 tag channels rate byte_rate block_align bits
 _PCM, _FLOAT = 1, 3
@@ -47,13 +48,13 @@ class WavData:
 
     @property
     def truncated(self) -> bool:
-        """Whether the file ends before its samples do."""
-        return not self.streamed and self.claimed > self.available
+        """Whether samples are missing: the file ends before they do, or no header could claim so many."""
+        return self.available > _MOST_BYTES if self.streamed else self.claimed > self.available
 
     @property
     def n_samples(self) -> int:
         """Samples per channel that are there."""
-        n_bytes = self.available if self.streamed else min(self.claimed, self.available)
+        n_bytes = min(self.available, _MOST_BYTES) if self.streamed else min(self.claimed, self.available)
         return n_bytes // self.block_align
 
 
@@ -93,7 +94,7 @@ def wav_data(file: BinaryIO) -> WavData | None:
     for name, claimed in _chunks(file):
         offset = file.tell()
         if name == b"data":
-            if start[:4] == b"RF64" and claimed == 0xFFFFFFFF and long_size is not None:
+            if start[:4] == b"RF64" and claimed == _MOST_BYTES and long_size is not None:
                 return WavData(offset, long_size, size - offset, max(1, block_align), streamed=False)
             is_open = start[:4] == b"RIFF" and claimed in _UNKNOWN and size > offset
             streamed = is_open and not (claimed == 0 and _chunks_follow(file, size))
@@ -111,8 +112,8 @@ def head_with_sizes(file: BinaryIO, wav: WavData) -> bytes:
     """The bytes of a streamed wav before its samples, with the two sizes filled in."""
     file.seek(0)
     head = bytearray(file.read(wav.offset))
-    struct.pack_into("<I", head, 4, min(wav.offset + wav.available - 8, 0xFFFFFFFF))
-    struct.pack_into("<I", head, wav.offset - 4, min(wav.n_samples * wav.block_align, 0xFFFFFFFF))
+    struct.pack_into("<I", head, 4, min(wav.offset + wav.available - 8, _MOST_BYTES))
+    struct.pack_into("<I", head, wav.offset - 4, wav.n_samples * wav.block_align)
     return bytes(head)
 
 

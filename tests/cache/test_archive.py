@@ -117,6 +117,7 @@ def test_unpacking_into_the_current_folder_works_where_it_is_empty(made, packed,
     assert (code, out, err) == (2, "", says)
 
 
+@pytest.mark.slow
 def test_an_archive_is_read_from_a_bucket(made, packed, tmp_path, bucket, upload, run):
     place = upload(packed, bucket / "deep" / "packed")
     assert run("unpack", place, "again")[0] == 0
@@ -269,6 +270,7 @@ def test_a_target_with_something_in_it_is_left_alone(made, packed):
     assert _files(packed) == before
 
 
+@pytest.mark.slow
 def test_a_target_in_a_bucket_is_refused(made, packed, run, bucket):
     for command in (["pack", "--all"], ["unpack", "packed"]):
         code, out, err = run(*command, bucket / "x")

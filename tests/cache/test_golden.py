@@ -254,7 +254,10 @@ def _receipt(path: Path) -> dict:
     """A receipt without what depends on library versions and last bits."""
     receipt = json.loads(path.read_text())
     slots = receipt["slots"]
-    vague = {"value": [type(value) for value in slots["value"]], "reason": [bool(reason) for reason in slots["reason"]]}
+    vague = {
+        "value": [type(value) for value in slots["value"]],
+        "reason": [bool(reason) for reason in slots["reason"]],
+    }
     vague["checksum"] = [len(digits) for digits in slots["checksum"]]
     sizes = {"checksums": len(receipt["checksums"]), "checksum": len(receipt["checksum"])}
     return {**receipt, **sizes, "slots": {**slots, **vague}, "versions": set(receipt["versions"])}

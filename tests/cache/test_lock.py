@@ -125,7 +125,9 @@ def test_a_holder_is_told_from_every_other(cache):
 def test_a_hold_that_has_ended_is_refused(cache):
     with holding(cache) as hold:
         hold.check()
-    with pytest.raises(CacheError, match="/cache: this run does not hold the cache any more: .*; rerun the command"):
+    with pytest.raises(
+        CacheError, match="/cache: this run does not hold the cache any more: .*; rerun the command"
+    ):
         hold.check()
     with holding(cache), pytest.raises(CacheError, match="does not hold the cache any more"):
         hold.check()
@@ -133,7 +135,10 @@ def test_a_hold_that_has_ended_is_refused(cache):
 
 def test_a_file_where_the_cache_should_be_is_said(cache):
     cache.path().write_text("")
-    with pytest.raises(CacheError, match=r"/cache: cannot be written \(File exists\); give another folder"), holding(cache):
+    with (
+        pytest.raises(CacheError, match=r"/cache: cannot be written \(File exists\); give another folder"),
+        holding(cache),
+    ):
         pass
 
 
@@ -200,7 +205,9 @@ def test_a_lease_of_any_length_is_read(lease, bucket, lease_s):
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b"\xff", b"[" * 10**5])
 def test_a_holder_that_cannot_be_read_is_another_process(lease, bucket, body):
     _put(bucket, body)
-    with pytest.raises(CacheError, match="another process is writing the cache; wait for it to end; if it was killed"):
+    with pytest.raises(
+        CacheError, match="another process is writing the cache; wait for it to end; if it was killed"
+    ):
         lease().take()
 
 
@@ -277,7 +284,9 @@ def test_in_a_bucket_a_writer_whose_lease_is_lost_stops_and_commits_nothing_more
     monkeypatch.setattr(Lease, "take", lambda lease: leases.append(lease) or take(lease))
     before = signal.getsignal(signal.SIGUSR1)
     with (
-        pytest.raises(CacheError, match=": this run does not hold the cache any more: its lease could not be renewed"),
+        pytest.raises(
+            CacheError, match=": this run does not hold the cache any more: its lease could not be renewed"
+        ),
         holding(bucket) as hold,
     ):
         _put(bucket, b"another's")
@@ -285,7 +294,9 @@ def test_in_a_bucket_a_writer_whose_lease_is_lost_stops_and_commits_nothing_more
         Event().wait()
     assert signal.getsignal(signal.SIGUSR1) == before
     assert bucket.read("writer.lock") == b"another's"
-    _put(bucket, {**BODY, "id": hold.id, "lease_s": 60})  # as it looks where nobody else came, though the time is up
+    _put(
+        bucket, {**BODY, "id": hold.id, "lease_s": 60}
+    )  # as it looks where nobody else came, though the time is up
     with pytest.raises(CacheError, match="does not hold the cache any more"):
         hold.check()
 
@@ -294,7 +305,10 @@ def test_in_a_bucket_a_writer_whose_lease_is_lost_stops_and_commits_nothing_more
 def test_in_a_bucket_a_holder_that_is_killed_holds_until_its_time_is_up(bucket):
     with _other_process(bucket / "cache") as process:
         process.kill()
-    with pytest.raises(CacheError, match=rf"process {process.pid} on .* if it was killed"), holding(bucket / "cache"):
+    with (
+        pytest.raises(CacheError, match=rf"process {process.pid} on .* if it was killed"),
+        holding(bucket / "cache"),
+    ):
         pass
     held = json.loads((bucket / "cache").read("writer.lock"))
     (bucket / "cache").write("writer.lock", json.dumps({**held, "lease_s": 0}).encode())

@@ -171,7 +171,9 @@ def test_identity_names_the_store_and_what_is_in_it(made):
 
 
 def test_no_store_is_said(tmp_path):
-    with pytest.raises(CacheError, match=r"raw-1\.zarr: no store here \(No such file.*\); see `python -m cache ls`"):
+    with pytest.raises(
+        CacheError, match=r"raw-1\.zarr: no store here \(No such file.*\); see `python -m cache ls`"
+    ):
         Store(LocalStorage(tmp_path / "raw-1.zarr"))
 
 
@@ -303,7 +305,9 @@ def test_an_array_by_slot_whose_chunk_is_gone_or_odd_is_refused(small, name, dat
     if data and len(data) > 5 and name in {"length", "scale", "status"}:
         data = b"\xff" * path.stat().st_size + b"1"
         path.write_bytes(data)
-    with pytest.raises(DamagedError, match=r"raw-100\.zarr: (damaged, cannot read its arrays|its slots do not start)"):
+    with pytest.raises(
+        DamagedError, match=r"raw-100\.zarr: (damaged, cannot read its arrays|its slots do not start)"
+    ):
         open_cache(small.path).store(RAW.name)
 
 
@@ -368,7 +372,9 @@ def test_what_is_no_whole_chunk_is_refused_at_once_and_read_once_it_is(small, ma
     path.unlink()
     make(path)
     store = _store(small, RAW.name)
-    message = rf"/features/c/0: chunk must have 52224 bytes, got {found}; run `python -m cache verify`, then featurize"
+    message = (
+        rf"/features/c/0: chunk must have 52224 bytes, got {found}; run `python -m cache verify`, then featurize"
+    )
     with pytest.raises(DamagedError, match=message):
         store.read(0, 10)
     if path.is_dir():
@@ -438,7 +444,11 @@ def test_tables_read_before_a_compaction_are_not_used_with_a_store_of_after(make
     write_tables(cache.storage, tables.clips, tables.plan, 1)
     _edit(made.path / RAW.name, ["zarr.json"], generation=1)
     message = r"raw-100\.zarr: is of generation 1, but the tables read are of generation 0; the cache was compacted"
-    for ask in (lambda: cache.open_store("raw"), lambda: cache.store("raw-100"), lambda: cache.open_store("raw", RAW.name)):
+    for ask in (
+        lambda: cache.open_store("raw"),
+        lambda: cache.store("raw-100"),
+        lambda: cache.open_store("raw", RAW.name),
+    ):
         with pytest.raises(CacheError, match=message):
             ask()
     assert open_cache(made.path).store(RAW.name).generation == 1
@@ -468,7 +478,9 @@ def test_slots_that_start_elsewhere_than_the_plan_says_are_damage(make_cache):
     starts = np.fromfile(path, np.int64)
     starts[3] += 1
     path.write_bytes(starts.tobytes())
-    with pytest.raises(DamagedError, match=r"raw-100\.zarr: its slots do not start where the plan says; run featurize"):
+    with pytest.raises(
+        DamagedError, match=r"raw-100\.zarr: its slots do not start where the plan says; run featurize"
+    ):
         open_cache(made.path).open_store("raw")
 
 
@@ -518,11 +530,15 @@ def test_a_cache_without_stores_says_so(make_cache):
 
 
 def test_several_stores_that_fit_are_chosen_from_by_their_flags(make_cache):
-    cache = open_cache(make_cache(specifications=[RAW, RawSpecification(50), MFCC, MfccSpecification(2, 1000)]).path)
+    cache = open_cache(
+        make_cache(specifications=[RAW, RawSpecification(50), MFCC, MfccSpecification(2, 1000)]).path
+    )
     message = r"one raw store must fit, got raw-100\.zarr and raw-50\.zarr; choose with --sr or --store NAME$"
     with pytest.raises(CacheError, match=message):
         cache.open_store("raw")
-    with pytest.raises(CacheError, match=r"one mfcc store must fit, .*; choose with --mfcc-sr or --mfcc or --store"):
+    with pytest.raises(
+        CacheError, match=r"one mfcc store must fit, .*; choose with --mfcc-sr or --mfcc or --store"
+    ):
         cache.open_store("mfcc")
     assert cache.open_store("raw", sample_rate=50).name == "raw-50.zarr"
 
@@ -557,9 +573,7 @@ def test_a_store_that_cannot_be_opened_is_only_in_the_way_where_no_other_fits(ma
 
 def test_an_incomplete_store_is_refused_by_name(make_cache):
     cache = open_cache(make_cache(without=[1, 5]).path)
-    message = (
-        r"/raw-100\.zarr: incomplete store, 2 of 6 clips are missing, 'clip 3\.wav' for one; rerun featurize to resume"
-    )
+    message = r"/raw-100\.zarr: incomplete store, 2 of 6 clips are missing, 'clip 3\.wav' for one; rerun featurize to resume"
     with pytest.raises(CacheError, match=message):
         cache.open_store("raw")
 
@@ -567,7 +581,9 @@ def test_an_incomplete_store_is_refused_by_name(make_cache):
 def test_a_withdrawn_receipt_makes_a_store_incomplete(make_cache):
     made = make_cache()
     withdraw(LocalStorage(made.path / RAW.name), 2)
-    with pytest.raises(CacheError, match=r"raw-100\.zarr: incomplete store, 1 of 6 clips are missing, 'clip 4\.wav'"):
+    with pytest.raises(
+        CacheError, match=r"raw-100\.zarr: incomplete store, 1 of 6 clips are missing, 'clip 4\.wav'"
+    ):
         open_cache(made.path).open_store("raw")
     assert open_cache(made.path).open_store("mfcc")
 
@@ -576,7 +592,9 @@ def test_a_receipt_that_is_not_in_the_arrays_yet_does_not_count(make_cache):
     whole, broken = make_cache("whole"), make_cache("broken", without=[1])
     for kind in ("raw-100", "mfcc-4-2000"):
         shutil.copytree(whole.path / f"{kind}.receipts", broken.path / f"{kind}.receipts", dirs_exist_ok=True)
-        shutil.copytree(whole.path / f"{kind}.zarr/features", broken.path / f"{kind}.zarr/features", dirs_exist_ok=True)
+        shutil.copytree(
+            whole.path / f"{kind}.zarr/features", broken.path / f"{kind}.zarr/features", dirs_exist_ok=True
+        )
     with pytest.raises(CacheError, match="incomplete store, 1 of 6 clips are missing"):
         open_cache(broken.path).open_store("raw")
 
@@ -607,7 +625,9 @@ def test_a_store_that_was_removed_by_hand_is_not_complete(make_cache, what):
     shutil.rmtree(made.path / RAW.name / what)
     cache = open_cache(made.path)
     assert dict(read_receipts(cache.storage / RAW.name)) == {}
-    with pytest.raises(CacheError, match=r"raw-100\.zarr: damaged|must hold raw features, got mfcc-4-2000\.zarr; run"):
+    with pytest.raises(
+        CacheError, match=r"raw-100\.zarr: damaged|must hold raw features, got mfcc-4-2000\.zarr; run"
+    ):
         cache.open_store("raw")
 
 
@@ -640,7 +660,9 @@ def test_a_cache_in_a_bucket_is_read_but_for_its_features(make_cache, bucket, up
     assert found.attributes == expected.attributes and found.n_chunks == expected.n_chunks
     for name in ("start", "length", "status", "scale"):
         assert np.array_equal(getattr(found, name), getattr(expected, name))
-    with pytest.raises(CacheError, match=r"^s3://.*/deep/raw-100\.zarr: must be on a disk, got a place in a bucket"):
+    with pytest.raises(
+        CacheError, match=r"^s3://.*/deep/raw-100\.zarr: must be on a disk, got a place in a bucket"
+    ):
         found.read(0, 10)
 
 
@@ -649,7 +671,9 @@ def test_a_cache_in_a_bucket_is_read_but_for_its_features(make_cache, bucket, up
 def test_a_store_in_a_bucket_that_lacks_a_file_is_damaged(make_cache, bucket, upload, key):
     upload(make_cache(specifications=[RAW]).path, bucket)
     (bucket / RAW.name).remove(key)
-    with pytest.raises(DamagedError, match=r"raw-100\.zarr: damaged, cannot read its arrays; run featurize to repair"):
+    with pytest.raises(
+        DamagedError, match=r"raw-100\.zarr: damaged, cannot read its arrays; run featurize to repair"
+    ):
         Store(bucket / RAW.name)
 
 

@@ -144,7 +144,9 @@ def test_a_bucket_has_no_paths():
 
 def test_a_missing_obstore_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "obstore", None)
-    with pytest.raises(CacheError, match=r'^s3://b/x: a bucket needs obstore, .*; pip install "earmark\[buckets\]"'):
+    with pytest.raises(
+        CacheError, match=r'^s3://b/x: a bucket needs obstore, .*; pip install "earmark\[buckets\]"'
+    ):
         open_storage("s3://b/x")
 
 
@@ -175,7 +177,9 @@ def test_missing_credentials_are_said(bucket, s3):
 @pytest.mark.slow
 def test_an_endpoint_that_does_not_answer_is_said(bucket, s3):
     s3.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    message = r"the bucket cannot be reached \(the endpoint does not answer\); check the network and AWS_ENDPOINT_URL"
+    message = (
+        r"the bucket cannot be reached \(the endpoint does not answer\); check the network and AWS_ENDPOINT_URL"
+    )
     with pytest.raises(CacheError, match=message):
         open_storage(str(bucket))
 

@@ -140,7 +140,9 @@ def test_another_version_is_refused_as_such(cache, version):
     assert not isinstance(raised.value, DamagedError)
 
 
-@pytest.mark.parametrize("odd", [True, -1, 10**30, 1.0, "x", [], {}, {"clips": 1, "plan": "x"}, float("nan")], ids=str)
+@pytest.mark.parametrize(
+    "odd", [True, -1, 10**30, 1.0, "x", [], {}, {"clips": 1, "plan": "x"}, float("nan")], ids=str
+)
 @pytest.mark.parametrize("name", ["earmark", "generation", "clips", "plan", "next"])
 def test_a_manifest_whose_fields_are_odd_is_refused(cache, name, odd):
     _edit(cache, **{name: odd})

@@ -244,6 +244,34 @@ def test_what_a_writer_that_was_killed_had_replaced_is_no_damage(made):
     assert (finding.kind, finding.clips) == (Kind.INCOMPLETE, ("train/clip 2.wav",))
 
 
+def test_a_repair_that_is_interrupted_anywhere_loses_no_sound_clip(make_cache, tmp_path, monkeypatch):
+    made = make_cache()
+    sound = read_receipt(LocalStorage(made.path / RAW.name), 0).slots[:2]
+    _flip(_chunk(made.path, 0), byte=2 * 5000)
+    write, n_writes = LocalStorage.write, 0
+    while True:
+        folder, left = tmp_path / f"copy {n_writes}", [n_writes]
+        shutil.copytree(made.path, folder)
+        findings = _findings(folder)
+
+        def stop(self, key, data, durable=False, left=left):
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            write(self, key, data, durable)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(LocalStorage, "write", stop)
+            try:
+                _repair(folder, findings)
+                break
+            except KeyboardInterrupt:
+                n_writes += 1
+        _repair(folder, _findings(folder))
+        assert read_receipt(LocalStorage(folder / RAW.name), 0).slots == sound
+    assert n_writes >= 4
+
+
 def test_nothing_is_changed_under_another_writer(run, made):
     _flip(_chunk(made.path, 0))
     before = _files(made.path)
@@ -348,3 +376,71 @@ def test_verify_works_in_a_bucket(make_cache, bucket, upload, run):
     code, out, err = run("verify", "--cache", place)
     assert (code, err) == (1, "") and f"{place}/{key}: damaged chunk: " in out and ": train/clip 2.wav\n" in out
     assert open_cache(place).store("raw-100").status[2] == Status.PENDING
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Empty filters detected")  # 128 mel bands in 1 kHz
+class TestWithTheNextFeaturize:
+    """What verify took back is made again, with the same bytes, as far as the recordings are there."""
+
+    @pytest.fixture
+    def again(self, recorded, tmp_path, featurize):
+        """A function that featurizes six recordings in three groups into work/cache; it has done so once."""
+        featurize(recorded, tmp_path / "work" / "cache")
+        return lambda **options: featurize(recorded, tmp_path / "work" / "cache", **options)
+
+    @pytest.mark.parametrize("specification", [RAW, MFCC], ids=lambda s: s.name)
+    def test_a_damaged_clip_is_made_again_with_the_same_bytes(self, again, tmp_path, run, specification):
+        folder = tmp_path / "work" / "cache"
+        before = _files(folder)
+        _flip(_chunk(folder, 1, specification))
+        assert ": train/clip 2.wav\n" in run("verify")[1]
+        again()
+        assert _files(folder) == before
+        assert run("verify")[0] == 0
+
+    def test_everything_that_the_next_featurize_repairs(self, again, tmp_path, run):
+        folder = tmp_path / "work" / "cache"
+        before = _files(folder)
+        _receipt(folder, 2).write_text("{")
+        (folder / RAW.name / "zarr.json").write_text("{")
+        (folder / MFCC.name / "features" / "zarr.json").unlink()
+        (folder / MFCC.name / "silence" / "c" / "0").write_bytes(b"")
+        _chunk(folder, 0).unlink()
+        (folder / "plan.parquet").unlink()
+        assert run("verify")[0] == 1
+        again()
+        assert _files(folder) == before
+
+    def test_the_other_clips_of_the_chunk_stay_where_the_recordings_are_gone(self, again, recorded, tmp_path, run):
+        folder = tmp_path / "work" / "cache"
+        store = open_cache(folder).store("raw-100")
+        kept = store.read(int(store.start[3]), int(store.start[3] + store.length[3])).copy()
+        _flip(_chunk(folder, 1))
+        run("verify")
+        for clip in ("clip 2.wav", "clip 3.wav"):
+            (recorded / "audio_train" / clip).unlink()
+        again()
+        store = open_cache(folder).open_store("raw")
+        assert store.status.tolist() == [1, 1, Status.FAILED, 1, 1, 1]
+        np.testing.assert_array_equal(store.read(int(store.start[3]), int(store.start[3] + store.length[3])), kept)
+
+    def test_a_recording_that_comes_back_is_repaired_with_the_same_bytes(self, again, recorded, tmp_path, run):
+        folder = tmp_path / "work" / "cache"
+        before, path = _files(folder), recorded / "audio_train" / "clip 2.wav"
+        content, stat = path.read_bytes(), path.stat()
+        _flip(_chunk(folder, 1))
+        run("verify")
+        path.unlink()
+        again()
+        path.write_bytes(content)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        again()
+        assert _files(folder) == before
+
+    def test_a_store_that_was_removed_by_hand_is_made_again(self, again, tmp_path, run):
+        folder = tmp_path / "work" / "cache"
+        before = _files(folder)
+        shutil.rmtree(folder / RAW.name)
+        again()
+        assert _files(folder) == before

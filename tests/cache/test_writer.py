@@ -78,7 +78,10 @@ def test_a_folder_that_is_neither_empty_nor_a_cache_is_refused_and_left_as_it_is
 
 def test_a_file_in_place_of_a_folder_is_refused(tmp_path):
     (tmp_path / "cache").write_text("")
-    with pytest.raises(CacheError, match=r"/cache: must be a folder, got a file; give another"), writing(tmp_path / "cache"):
+    with (
+        pytest.raises(CacheError, match=r"/cache: must be a folder, got a file; give another"),
+        writing(tmp_path / "cache"),
+    ):
         pass
 
 
@@ -91,9 +94,14 @@ def test_only_our_temporary_files_inside_our_stores_are_removed(make_cache):
             (folder / place / name).write_text("")
     with writing(folder):
         pass
-    left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.name in {*ours, "mine.partial"}}
+    left = {
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.name in {*ours, "mine.partial"}
+    }
     mine = {f"{place}/{name}" for place in ("mine", "mine.zarr") for name in ours}
-    everywhere = {f"{place}/mine.partial" for place in ("raw-100.zarr/features/c", "mfcc-4-2000.receipts", "mine", "mine.zarr")}
+    everywhere = {
+        f"{place}/mine.partial"
+        for place in ("raw-100.zarr/features/c", "mfcc-4-2000.receipts", "mine", "mine.zarr")
+    }
     assert left == mine | everywhere
 
 
@@ -232,7 +240,9 @@ def test_a_first_run_that_was_interrupted_is_not_damage(make_cache, tmp_path, n_
     with pytest.raises(_Killed):
         write_tables(dying, tables.clips, tables.plan, 0)
     with writing(tmp_path / "new") as writer:
-        assert writer.tables.clips is None and len(writer.tables.plan) == 6 * (n_writes - 1) and writer.rebuilt == []
+        assert (
+            writer.tables.clips is None and len(writer.tables.plan) == 6 * (n_writes - 1) and writer.rebuilt == []
+        )
 
 
 # Stores
@@ -437,7 +447,7 @@ class _Killed(BaseException):
 class _Dying(LocalStorage):
     """A storage whose process is killed instead of writing, publishing or removing for the n-th time."""
 
-    left = [0]
+    left = [0]  # noqa: RUF012
 
     def __truediv__(self, name):
         return _Dying(self.path(name))

@@ -13,7 +13,7 @@ from cache.storage import open_storage
 from cache.writer import writing
 from featurize import on_dask
 from featurize.job import StoppedError, run_job
-from featurize.on_dask import ClusterError, Terms, processor, versions
+from featurize.on_dask import ClusterError, Terms, bytes_depend_on
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEDULER = ("--port", "0", "--dashboard-address", ":0", "--idle-timeout", "120")  # should the tests be killed
@@ -127,10 +127,11 @@ def test_what_a_job_raises_comes_back(every_kind, tmp_path, featurize, dask):
 
 
 @pytest.mark.slow
-def test_a_worker_with_other_versions_is_refused(every_kind, tmp_path, featurize, dask, monkeypatch):
-    monkeypatch.setattr("featurize.on_dask.versions", lambda: {**versions(), "soxr": "0.0.1"})
+def test_a_worker_that_computes_other_bytes_is_refused(every_kind, tmp_path, featurize, dask, monkeypatch):
+    found = {**bytes_depend_on(), "soxr": "0.0.1"}
+    monkeypatch.setattr(on_dask, "bytes_depend_on", lambda: found)
     with pytest.raises(
-        ClusterError, match=r"worker tcp://.*: soxr must be 0\.0\.1 as here, or bytes may differ, got "
+        ClusterError, match=r"worker tcp://.*: computes other bytes .*, got soxr .* \(here 0\.0\.1\); use"
     ):
         featurize(every_kind, tmp_path / "cache", **dask)
     assert not list((tmp_path / "cache").rglob("*.receipts"))
@@ -273,21 +274,20 @@ def terms(tmp_path, write_dataset, noise):
         yield Terms.of(writer.hold, open_storage(data))
 
 
-def test_a_worker_with_other_libraries_or_code_is_refused_by_name(terms, monkeypatch):
-    monkeypatch.setattr(on_dask, "versions", lambda: {**versions(), "soxr": "0.0.1"})
-    with pytest.raises(
-        ClusterError, match=r"worker w: soxr must be .* as here, or bytes may differ, got 0\.0\.1; inst"
-    ):
+def test_a_worker_with_other_libraries_is_refused_and_what_differs_is_said(terms, monkeypatch):
+    found = {**bytes_depend_on(), "soxr": "0.0.1"}
+    monkeypatch.setattr(on_dask, "bytes_depend_on", lambda: found)
+    line = r"^worker w: computes other bytes than this process may, got soxr 0\.0\.1 \(here .*\); use workers with"
+    with pytest.raises(ClusterError, match=line):
         terms.check("w")
 
 
 def test_a_worker_with_another_processor_is_refused_and_what_differs_is_said(terms, monkeypatch):
-    monkeypatch.setattr(on_dask, "processor", lambda: processor() ^ {"avx9", "sve7"})
-    line = (
-        "worker w: its processor must be as the one here, or bytes may differ, got one that differs in avx9, sve7; "
-        "take workers of one kind"
-    )
-    with pytest.raises(ClusterError, match=line):
+    found = {**bytes_depend_on(), "processor": "z80", "sve7": "yes"}
+    monkeypatch.setattr(on_dask, "bytes_depend_on", lambda: found)
+    with pytest.raises(
+        ClusterError, match=r"got processor z80 \(here .*\), sve7 yes \(here none\); use workers with"
+    ):
         terms.check("w")
 
 

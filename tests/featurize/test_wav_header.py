@@ -108,6 +108,14 @@ def test_a_wav_preallocated_with_zeros_is_not_walked_8_bytes_at_a_time(tmp_path,
     assert (found and found.n_samples) == n_samples and len(read) < 10 and max(read) < 100
 
 
+def test_a_streamed_wav_of_more_than_4_gb_is_read_as_far_as_a_header_can_say(tmp_path):
+    with open(tmp_path / "a.wav", "wb") as file:
+        file.write(wav_bytes(n=1)[:40] + b"\xff" * 4)
+        file.truncate(5 << 30)
+    found = data_of(tmp_path / "a.wav")
+    assert found.streamed and found.truncated and found.n_samples == 0xFFFFFFFF // 2
+
+
 def test_chunks_without_end_are_not_walked_to_the_end():
     assert data_of(b"RIFF\0\0\0\0WAVE" + b"JUNK\0\0\0\0" * 20_000 + b"data\4\0\0\0abcd") is None
 
