@@ -111,7 +111,9 @@ def test_wrong_values_are_refused_by_name(settings, message):
 
 def test_right_values_pass():
     check(settings_for("conv1d"))
-    check(settings_for("conv2d", n_mels=64, fold_column="fold", fold=(0, 3), patience=0, schedule="constant", seed=0))
+    check(
+        settings_for("conv2d", n_mels=64, fold_column="fold", fold=(0, 3), patience=0, schedule="constant", seed=0)
+    )
 
 
 def test_binding_settings_are_those_that_change_predictions():
@@ -175,12 +177,16 @@ def test_a_store_is_named_where_several_fit():
 
 
 def test_a_store_that_the_net_does_not_read_is_refused():
-    message = r"--store must name a store of raw features for conv1d, got 'mfcc-40-8000.zarr'; see `python -m cache ls`"
+    message = (
+        r"--store must name a store of raw features for conv1d, got 'mfcc-40-8000.zarr'; see `python -m cache ls`"
+    )
     with pytest.raises(SettingsError, match=message):
         resolve(settings_for("conv1d", store="mfcc-40-8000.zarr"), Cache(**ALL))
 
 
 def test_a_scheduler_needs_dask(monkeypatch):
     monkeypatch.setattr("train.settings.find_spec", lambda name: None)
-    with pytest.raises(SettingsError, match=r'--scheduler needs Dask, which is not installed; pip install "earmark'):
+    with pytest.raises(
+        SettingsError, match=r'--scheduler needs Dask, which is not installed; pip install "earmark'
+    ):
         check(settings_for("conv1d", scheduler="tcp://127.0.0.1:1"))
