@@ -19,13 +19,16 @@ class Cache:
         fitting = [
             SimpleNamespace(name=name, specification=specification)
             for name, specification in self.stores.items()
-            if specification.kind == kind
-            and store in (None, name)
-            and all(value in (None, getattr(specification, number)) for number, value in numbers.items())
+            if specification.kind == kind and (store == name or store is None and _fits(specification, **numbers))
         ]
         if len(fitting) != 1:
             raise CacheError(f"one store must fit, got {[store.name for store in fitting]}")
         return fitting[0]
+
+
+def _fits(specification, n_mfcc=0, **numbers):
+    enough = specification.kind != "mfcc" or specification.n_mfcc >= n_mfcc
+    return enough and all(value in (None, getattr(specification, name)) for name, value in numbers.items())
 
 
 ALL = {"raw_8000": RawSpecification(8000), "mfcc_40_8000": MfccSpecification(40, 8000)}
@@ -182,6 +185,27 @@ def test_a_store_that_the_net_does_not_read_is_refused():
     )
     with pytest.raises(SettingsError, match=message):
         resolve(settings_for("conv1d", store="mfcc-40-8000.zarr"), Cache(**ALL))
+
+
+@pytest.mark.parametrize(
+    ("model", "values", "message"),
+    [
+        ("conv1d", {"store": "raw-8000.zarr", "sr": 4000}, r"--sr must be 8000 for raw-8000.zarr, got 4000"),
+        (
+            "conv2d",
+            {"store": "logmel-64-8000.zarr", "n_mels": 32},
+            r"--n-mels must be 64 for logmel-64-8000.zarr, got 32",
+        ),
+        (
+            "conv2d",
+            {"store": "mfcc-40-8000.zarr", "mfcc": 50},
+            r"--mfcc must be at most 40 for mfcc-40-8000.zarr, got 50",
+        ),
+    ],
+)
+def test_a_named_store_must_have_the_numbers_that_flags_ask_for(model, values, message):
+    with pytest.raises(SettingsError, match=message):
+        resolve(settings_for(model, **values), Cache(**ALL))
 
 
 def test_a_scheduler_needs_dask(monkeypatch):
