@@ -42,8 +42,13 @@ def check_backend() -> None:
 def started_keras() -> str:
     """Import Keras, quickly and quietly; the name of the device that it trains on, such as cpu:0 or gpu:0."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only, once TensorFlow listens to it
-    with held_back_stderr(), no_garbage_collection():
-        return device()
+    gc.disable()  # it takes a quarter of the import's time, and finds nothing
+    try:
+        with held_back_stderr():
+            return device()
+    finally:
+        gc.freeze()  # modules stay: they are never gone through again
+        gc.enable()
 
 
 def device() -> str:
@@ -75,21 +80,6 @@ def held_back_stderr() -> Iterator[None]:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
-
-
-@contextmanager
-def no_garbage_collection() -> Iterator[None]:
-    """Collect no garbage in the block, nor later what the block leaves: modules stay.
-
-    Python's garbage collector would go through all that is imported again and again, a quarter of the import's
-    time, and find nothing.
-    """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def versions(backend: str) -> dict[str, str | None]:

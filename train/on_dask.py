@@ -9,6 +9,7 @@ it is at.
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -25,11 +26,11 @@ from train.input.dataset import Dataset
 from train.progress import RunProgress
 from train.settings import Settings, SettingsError
 
-_CONNECT_S = 10
-_LOOK_S = 2  # between looks at which workers there are, while no fold ends
-_NO_WORKERS_S = 60  # long enough for a worker to be started again
-_RELEASE_S = 60  # that a worker which nobody waits for any more may need to release its fold
-_DEATHS = 3  # workers that may die of a fold
+CONNECT_S = 10
+LOOK_S = 2  # between looks at which workers there are, while no fold ends
+NO_WORKERS_S = 60  # long enough for a worker to be started again
+RELEASE_S = 60  # that a worker which nobody waits for any more may need to release its fold
+DEATHS = 3  # workers that may die of a fold
 _RERUN = "then rerun the same command, without --force, to resume"
 _NOT_UNDERSTOOD = "deserialization"  # what a scheduler or a worker says that lacks a package
 TrainFold = Callable[..., dict[str, Any]]
@@ -49,7 +50,12 @@ def train_on_cluster(
     settings = dataset.settings
     there = replace(settings, work=settings.work.absolute(), cache=_absolute(settings), scheduler=None, force=False)
     with connected(settings.scheduler) as client:
-        for result in _Folds(client, folds, lambda fold: (_train_there, train_fold, there, fold)).results():
+
+        def submit(fold: int, worker: str) -> Future:
+            options = {"workers": [worker], "resources": {"fold": 1}, "pure": False}
+            return client.submit(_train_there, train_fold, there, fold, **options)
+
+        for result in _results(client, folds, submit):
             if result["fold"] not in folder.finished:
                 raise SettingsError(
                     f"{folder.path}: a worker trained fold {result['fold']}, but its files are not here; give "
@@ -70,7 +76,7 @@ def connected(address: str) -> Iterator[Client]:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what matters of it is said in one line of ours
     try:
         get_address_host_port(address)  # first: a client that fails on the address itself stays half open
-        client = Client(address, timeout=_CONNECT_S, set_as_default=False)
+        client = Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError, ImportError) as error:
         reason = " ".join(str(error).split())
         raise SettingsError(
@@ -85,7 +91,7 @@ def connected(address: str) -> Iterator[Client]:
         yield client
     finally:
         with suppress(OSError, TimeoutError):  # the scheduler may be gone
-            client.close(timeout=_LOOK_S)
+            client.close(timeout=LOOK_S)
 
 
 class OneFold(WorkerPlugin):
@@ -98,58 +104,42 @@ class OneFold(WorkerPlugin):
         await worker.set_resources(fold=1)
 
 
-class _Folds:
-    """Gives each worker one fold at a time until all have ended."""
-
-    def __init__(self, client: Client, folds: list[int], call: Callable[[int], tuple]):
-        """call: gives the function, and its arguments, that trains a fold on a worker."""
-        self._client, self._waiting, self._call = client, list(folds), call
-        self._at: dict[Future, tuple[int, str]] = {}  # the fold, and its worker's address
-        self._ended: Queue[Future] = Queue()
-        self._deaths = dict.fromkeys(folds, 0)
-
-    def results(self) -> Iterator[dict[str, Any]]:
-        """What each fold's marker says, as they end."""
-        seen = time.monotonic()
-        try:
-            while self._waiting or self._at:
-                workers = _workers(self._client)
-                seen = time.monotonic() if workers else seen
-                if time.monotonic() - seen >= _NO_WORKERS_S:
-                    raise SettingsError(
-                        f"the cluster has had no worker for {_NO_WORKERS_S} s; start some with `dask worker`, "
-                        f"{_RERUN}"
-                    )
-                self._take_from_dead(workers)
-                self._give_out(workers)
-                try:
-                    future = self._ended.get(timeout=_LOOK_S)
-                except Empty:
-                    continue
-                if future in self._at:
-                    yield _result(future, self._at.pop(future)[0])
-        finally:
-            for future in self._at:
-                future.release()  # which cancels it, without waiting for an answer
-
-    def _give_out(self, workers: set[str]) -> None:
-        free = sorted(workers - {address for _, address in self._at.values()})
-        for address in free[: len(self._waiting)]:
-            fold = self._waiting.pop(0)
-            options = {"workers": [address], "resources": {"fold": 1}, "pure": False}
-            future = self._client.submit(*self._call(fold), **options)
-            self._at[future] = fold, address
-            future.add_done_callback(self._ended.put)
-
-    def _take_from_dead(self, workers: set[str]) -> None:
-        for future, (fold, address) in list(self._at.items()):
-            if address not in workers and not future.done():
-                del self._at[future]
-                future.release()
-                self._deaths[fold] += 1
-                if self._deaths[fold] > _DEATHS:
-                    raise _killed(fold, self._deaths[fold])
-                self._waiting.append(fold)
+def _results(client: Client, folds: list[int], submit: Callable[[int, str], Future]) -> Iterator[dict[str, Any]]:
+    """Give each worker one fold at a time, by its address; what each fold's marker says, as they end."""
+    waiting, ended, deaths, seen = list(folds), Queue(), Counter(), time.monotonic()
+    at: dict[Future, tuple[int, str]] = {}  # the fold that it trains, and the worker
+    try:
+        while waiting or at:
+            workers = _workers(client)
+            if workers:
+                seen = time.monotonic()
+            elif time.monotonic() - seen >= NO_WORKERS_S:
+                raise SettingsError(
+                    f"the cluster has had no worker for {NO_WORKERS_S} s; start some with `dask worker`, {_RERUN}"
+                )
+            for future, (fold, worker) in list(at.items()):
+                if worker not in workers and not future.done():  # it died
+                    del at[future]
+                    future.release()
+                    waiting.append(fold)
+                    deaths[fold] += 1
+                    if deaths[fold] > DEATHS:
+                        raise _killed(fold, deaths[fold])
+            free = sorted(workers - {worker for _, worker in at.values()})
+            for worker in free[: len(waiting)]:
+                fold = waiting.pop(0)
+                future = submit(fold, worker)
+                at[future] = fold, worker
+                future.add_done_callback(ended.put)
+            try:
+                future = ended.get(timeout=LOOK_S)
+            except Empty:
+                continue
+            if future in at:
+                yield _result(future, at.pop(future)[0])
+    finally:
+        for future in at:
+            future.release()  # which cancels it, without waiting for an answer
 
 
 def _workers(client: Client) -> set[str]:
@@ -197,7 +187,7 @@ def _train_there(train_fold: TrainFold, settings: Settings, fold: int) -> dict[s
     """On a worker: train one fold."""
     worker = get_worker()
     with _Wanted(worker, worker.get_current_task(), fold) as progress:
-        return train_fold(settings, fold, progress, wait_s=_RELEASE_S)
+        return train_fold(settings, fold, progress, wait_s=RELEASE_S)
 
 
 class _Wanted(RunProgress):

@@ -192,7 +192,7 @@ def resolve(settings: Settings, cache: "Cache") -> "tuple[Settings, Store]":
         The settings with the store's kind, numbers and name filled in, and the store.
     Raises:
         CacheError: no store fits, several do, or it is incomplete.
-        SettingsError: --store names one that the net cannot read.
+        SettingsError: --store names one that the net cannot read, or that has other numbers than flags ask for.
     """
     kind = settings.kind
     if settings.features is settings.n_mels is settings.mfcc is settings.store is None:
@@ -213,6 +213,13 @@ def resolve(settings: Settings, cache: "Cache") -> "tuple[Settings, Store]":
     filled = {"sr" if kind == "raw" else "mfcc_sr": found.sample_rate}
     if kind == "logmel":
         filled["n_mels"] = found.n_mels
+    for name, value in filled.items():
+        asked = getattr(settings, name)
+        _require(asked in (None, value), name, f"{value} for {store.name}", asked)
+    if kind == "mfcc":
+        _require(
+            settings.n_mfcc <= found.n_mfcc, "mfcc", f"at most {found.n_mfcc} for {store.name}", settings.n_mfcc
+        )
     return replace(settings, features=kind, store=store.name, **filled), store
 
 

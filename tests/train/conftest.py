@@ -143,7 +143,6 @@ def progress():
     """A progress display that keeps what it is told: `lines` and `results`."""
     said = SimpleNamespace(lines=[], results=[], epochs=[])
     said.say = said.lines.append
-    said.begin_run = lambda: None
     said.begin_fold = lambda *_: None
     said.begin_epoch = lambda *_: None
     said.batch = lambda *_: None
@@ -160,7 +159,7 @@ def untrained(monkeypatch):
     """
     asked = _Asked()
 
-    def fit_fold(fold, dataset, settings, folder, progress, workshop):
+    def train_fold(fold, dataset, folder, progress):
         asked.append(fold)
         if fold in asked.errors:
             raise asked.errors[fold]
@@ -170,7 +169,7 @@ def untrained(monkeypatch):
         result = {"epochs": 2, "kept_epoch": 1, "seconds": 1.0}
         return folder.write_fold(fold, *np.split(made_up, [len(dataset.train)]), result=result)
 
-    monkeypatch.setattr("train.run.fit_fold", fit_fold)
+    monkeypatch.setattr("train.run.train_fold", train_fold)
     return asked
 
 

@@ -15,7 +15,7 @@ from train.environment import (
     git_revision,
     held_back_stderr,
     in_plain_words,
-    no_garbage_collection,
+    started_keras,
     versions,
 )
 from train.settings import SettingsError
@@ -29,7 +29,9 @@ FULL = (
 @pytest.mark.parametrize("name", ["theano", "TensorFlow", "../jax"])
 def test_an_unknown_backend_is_refused_by_the_names_of_the_three(monkeypatch, name):
     monkeypatch.setenv("KERAS_BACKEND", name)
-    with pytest.raises(SettingsError, match=rf"KERAS_BACKEND must be tensorflow, jax or torch, got '{name}'; unset it"):
+    with pytest.raises(
+        SettingsError, match=rf"KERAS_BACKEND must be tensorflow, jax or torch, got '{name}'; unset it"
+    ):
         check_backend()
 
 
@@ -77,24 +79,12 @@ def test_lines_are_shown_when_the_block_fails(capfd):
     assert capfd.readouterr().err == "the cause\n"
 
 
-@pytest.fixture
-def thawed():
-    yield
+def test_keras_is_started_with_the_garbage_collector_at_rest_and_on_again(monkeypatch):
+    seen = []
+    monkeypatch.setattr("train.environment.device", lambda: seen.append(gc.isenabled()) or "cpu:0")
+    assert started_keras() == "cpu:0"
     gc.unfreeze()
-
-
-def test_garbage_is_not_collected_meanwhile_and_what_is_there_never_gone_through_again(thawed):
-    with no_garbage_collection():
-        assert not gc.isenabled()
-        kept = [[]]
-    assert gc.isenabled()
-    assert not any(kept is tracked for tracked in gc.get_objects())
-
-
-def test_garbage_is_collected_again_after_an_import_that_fails(thawed):
-    with pytest.raises(ImportError), no_garbage_collection():
-        raise ImportError
-    assert gc.isenabled()
+    assert seen == [False] and gc.isenabled()
 
 
 def test_versions_name_the_package_python_keras_and_its_backend():
@@ -158,7 +148,10 @@ class OutOfMemoryError(RuntimeError):
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (OSError(28, "No space left on device", "f"), "f: No space left on device; finished folds and epochs are kept"),
+        (
+            OSError(28, "No space left on device", "f"),
+            "f: No space left on device; finished folds and epochs are kept",
+        ),
         (OSError("gone"), "w: gone; finished folds and epochs are kept"),
         (
             ResourceExhaustedError("w/logs/events.v2; No space left on device"),
@@ -177,7 +170,9 @@ def test_a_full_disk_or_memory_is_one_line(error, line):
     assert str(raised.value) == line
 
 
-@pytest.mark.parametrize("error", [SettingsError("--sr"), RuntimeError("shapes differ"), BrokenPipeError(32, "pipe")])
+@pytest.mark.parametrize(
+    "error", [SettingsError("--sr"), RuntimeError("shapes differ"), BrokenPipeError(32, "pipe")]
+)
 def test_other_errors_stay_as_they_are(error):
     with pytest.raises(type(error)) as raised, in_plain_words(Path("w")):
         raise error

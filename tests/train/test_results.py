@@ -22,7 +22,13 @@ def make_run(tmp_path):
             clips_test=pd.DataFrame({"fname": ["t"]}),
             folds=np.array([0, 0, 1, 1]),
             reasons=[""] * 4,
-            config={"model": model, "n_parameters": 1234, "n_folds": 2, "settings": settings.binding(), "stores": [{"name": "raw-4000.zarr"}]},
+            config={
+                "model": model,
+                "n_parameters": 1234,
+                "n_folds": 2,
+                "settings": settings.binding(),
+                "stores": [{"name": "raw-4000.zarr"}],
+            },
         )
         for fold in finished:
             train = np.array([[0.9, 0.1], [0.2, 0.8], [0.9, 0.1], [0.6, 0.4]])
@@ -95,7 +101,9 @@ def test_settings_that_are_not_the_recipes_or_the_defaults_are_told_of_a_single_
 
 
 def test_what_differs_fits_80_columns(make_run, tmp_path):
-    make_run("a", seed=2, limit=12345, crops=7, epochs=300, batch_size=99, validate_every=77, patience=5, group_by="x")
+    make_run(
+        "a", seed=2, limit=12345, crops=7, epochs=300, batch_size=99, validate_every=77, patience=5, group_by="x"
+    )
     lines = _table(tmp_path)[0]
     assert max(map(len, lines)) <= 80 and len(lines) > 3
 

@@ -19,13 +19,16 @@ class Cache:
         fitting = [
             SimpleNamespace(name=name, specification=specification)
             for name, specification in self.stores.items()
-            if specification.kind == kind
-            and store in (None, name)
-            and all(value in (None, getattr(specification, number)) for number, value in numbers.items())
+            if specification.kind == kind and (store == name or store is None and _fits(specification, **numbers))
         ]
         if len(fitting) != 1:
             raise CacheError(f"one store must fit, got {[store.name for store in fitting]}")
         return fitting[0]
+
+
+def _fits(specification, n_mfcc=0, **numbers):
+    enough = specification.kind != "mfcc" or specification.n_mfcc >= n_mfcc
+    return enough and all(value in (None, getattr(specification, name)) for name, value in numbers.items())
 
 
 ALL = {"raw_8000": RawSpecification(8000), "mfcc_40_8000": MfccSpecification(40, 8000)}
@@ -111,7 +114,9 @@ def test_wrong_values_are_refused_by_name(settings, message):
 
 def test_right_values_pass():
     check(settings_for("conv1d"))
-    check(settings_for("conv2d", n_mels=64, fold_column="fold", fold=(0, 3), patience=0, schedule="constant", seed=0))
+    check(
+        settings_for("conv2d", n_mels=64, fold_column="fold", fold=(0, 3), patience=0, schedule="constant", seed=0)
+    )
 
 
 def test_binding_settings_are_those_that_change_predictions():
@@ -175,12 +180,37 @@ def test_a_store_is_named_where_several_fit():
 
 
 def test_a_store_that_the_net_does_not_read_is_refused():
-    message = r"--store must name a store of raw features for conv1d, got 'mfcc-40-8000.zarr'; see `python -m cache ls`"
+    message = (
+        r"--store must name a store of raw features for conv1d, got 'mfcc-40-8000.zarr'; see `python -m cache ls`"
+    )
     with pytest.raises(SettingsError, match=message):
         resolve(settings_for("conv1d", store="mfcc-40-8000.zarr"), Cache(**ALL))
 
 
+@pytest.mark.parametrize(
+    ("model", "values", "message"),
+    [
+        ("conv1d", {"store": "raw-8000.zarr", "sr": 4000}, r"--sr must be 8000 for raw-8000.zarr, got 4000"),
+        (
+            "conv2d",
+            {"store": "logmel-64-8000.zarr", "n_mels": 32},
+            r"--n-mels must be 64 for logmel-64-8000.zarr, got 32",
+        ),
+        (
+            "conv2d",
+            {"store": "mfcc-40-8000.zarr", "mfcc": 50},
+            r"--mfcc must be at most 40 for mfcc-40-8000.zarr, got 50",
+        ),
+    ],
+)
+def test_a_named_store_must_have_the_numbers_that_flags_ask_for(model, values, message):
+    with pytest.raises(SettingsError, match=message):
+        resolve(settings_for(model, **values), Cache(**ALL))
+
+
 def test_a_scheduler_needs_dask(monkeypatch):
     monkeypatch.setattr("train.settings.find_spec", lambda name: None)
-    with pytest.raises(SettingsError, match=r'--scheduler needs Dask, which is not installed; pip install "earmark'):
+    with pytest.raises(
+        SettingsError, match=r'--scheduler needs Dask, which is not installed; pip install "earmark'
+    ):
         check(settings_for("conv1d", scheduler="tcp://127.0.0.1:1"))

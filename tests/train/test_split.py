@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from train.split import assign_folds, chosen_folds, missing_labels
 from train.settings import SettingsError, settings_for
+from train.split import assign_folds, chosen_folds, missing_labels
 
 
 def _dataset(targets, used=None, verified=None, **columns):
@@ -14,7 +14,9 @@ def _dataset(targets, used=None, verified=None, **columns):
     train = pd.DataFrame({"clip": [f"{n}.wav" for n in range(len(targets))], **columns})
     usable = np.ones(len(targets), bool) if used is None else np.array(used)
     verified = np.ones(len(targets), bool) if verified is None else np.array(verified)
-    return SimpleNamespace(train=train, labels=labels, label_ids=np.array(targets), usable=usable, verified=verified)
+    return SimpleNamespace(
+        train=train, labels=labels, label_ids=np.array(targets), usable=usable, verified=verified
+    )
 
 
 def test_folds_are_scikit_learns_unshuffled_stratified_folds():

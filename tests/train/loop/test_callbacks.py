@@ -112,7 +112,8 @@ def test_cross_entropy_is_kerass():
 
 
 @pytest.mark.parametrize(
-    ("loss", "rule"), [(float("nan"), "finite, got nan"), (float("inf"), "finite, got inf"), (5e4, "at most 1000, got 50000")]
+    ("loss", "rule"),
+    [(float("nan"), "finite, got nan"), (float("inf"), "finite, got inf"), (5e4, "at most 1000, got 50000")],
 )
 def test_a_loss_that_is_no_number_or_far_too_high_names_the_flag(loss, rule):
     message = rf"fold 3: loss must be {rule}; try a lower --learning-rate than 0.5, with --force"
@@ -177,7 +178,9 @@ def test_tensorboard_removes_the_logs_of_a_run_that_is_not_resumed(tmp_path, mon
 
 def test_models_are_synced_before_they_have_their_name(model, tmp_path, monkeypatch):
     synced = []
-    monkeypatch.setattr("os.fsync", lambda descriptor: synced.append(sorted(path.name for path in tmp_path.iterdir())))
+    monkeypatch.setattr(
+        "os.fsync", lambda descriptor: synced.append(sorted(path.name for path in tmp_path.iterdir()))
+    )
     callbacks.save_model(model, tmp_path / "model_0.keras")
     assert len(synced[0]) == 1 and synced[0][0].endswith("-model_0.keras")  # the file, under its temporary name
     assert synced[-1] == ["model_0.keras"]  # the folder

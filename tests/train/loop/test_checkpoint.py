@@ -86,9 +86,7 @@ def test_a_damaged_file_is_refused(model, saved, content):
         content[data.index(b"\x93NUMPY", data.index(b"v3.npy")) + 130] ^= 1
     elif content == "huge":
         header = io.BytesIO()
-        np.lib.format.write_array_header_1_0(
-            header, {"descr": "<f4", "fortran_order": False, "shape": (10**15,)}
-        )
+        np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (10**15,)})
         zipped = io.BytesIO()
         with zipfile.ZipFile(zipped, "w") as archive:
             for name in ("identity", "state", "v0"):
