@@ -154,7 +154,7 @@ class Verify(Where):
         tables, findings = verify_tables(storage)
         names = sorted([*store_names(storage), *removed_stores(storage)])
         names = [_one_of(storage, names, self.store)] if self.store else names
-        result([line for finding in findings for line in _lines(finding)])
+        result([_line(finding) for finding in findings])
         result(f"tables: {_verdict(findings)}")
         found = bool(findings)
         for name in names:
@@ -166,7 +166,7 @@ class Verify(Where):
                 result(f"{name}: refused: {error}")
                 found = True
                 continue
-            result([line for finding in findings for line in _lines(finding)])
+            result([_line(finding) for finding in findings])
             if groups := {finding.group for finding in findings} - {None}:
                 result(repair(storage, name, tables.generation, groups))
             result(f"{name}: {_verdict(findings)}")
@@ -174,8 +174,8 @@ class Verify(Where):
         return SOME_FAILED if found else DONE
 
 
-def _lines(finding: Finding) -> list[str]:
-    return [": ".join(filter(None, (finding.path, finding.what, listed(finding.clips))))]
+def _line(finding: Finding) -> str:
+    return ": ".join(filter(None, (finding.path, finding.what, listed(finding.clips))))
 
 
 def _verdict(findings: list[Finding]) -> str:

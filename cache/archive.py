@@ -63,7 +63,10 @@ def pack(cache: Cache, names: Sequence[str], target: Path, on_bytes: Progress = 
         archive = LocalStorage(folder)
         for name in (MANIFEST, PLAN, CLIPS):
             archive.write(name, cache.storage.read(name))
-        tables = _copied_tables(archive, f"{cache.storage}: was changed while it was packed; pack it again")
+        changed = f"{cache.storage}: was changed while it was packed; pack it again"
+        tables = _copied_tables(archive, changed)
+        if tables.generation != cache.generation or not tables.clips.equals(cache.clips):
+            raise CacheError(changed)
         for name in names:
             store = cache.open_store(name.partition("-")[0], store=name)  # refuses what is incomplete
             receipts = read_receipts(cache.storage / name)

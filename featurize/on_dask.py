@@ -159,7 +159,7 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Terms:
-    """What a worker must find as this process does: its hold of the cache, the dataset, and what bytes depend on."""
+    """What a worker must find as this process does: its hold of the cache, the dataset, what bytes depend on."""
 
     hold: Hold
     data: Storage

@@ -18,6 +18,7 @@ from cache.layout import feature_chunk_key
 from cache.receipts import signed, unsigned, withdraw
 from cache.specification import MfccSpecification, RawSpecification
 from cache.storage import CacheError, DamagedError, LocalStorage
+from cache.writer import writing
 from common import EarmarkError
 
 RAW, MFCC = RawSpecification(sample_rate=100), MfccSpecification(n_mfcc=4, sample_rate=2000)
@@ -248,6 +249,14 @@ def test_a_cache_that_changes_meanwhile_is_refused(made, tmp_path):
     opened = open_cache(made.path)
     path = made.path / "clips.parquet"
     path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CacheError, match="work/cache: was changed while it was packed; pack it again"):
+        pack(opened, opened.stores(), tmp_path / "packed")
+
+
+def test_a_cache_whose_clips_are_others_by_now_is_refused(made, tmp_path):
+    opened = open_cache(made.path)
+    with writing(made.path) as writer:
+        writer.write_tables(writer.tables.clips.drop(0), writer.tables.plan)
     with pytest.raises(CacheError, match="work/cache: was changed while it was packed; pack it again"):
         pack(opened, opened.stores(), tmp_path / "packed")
 

@@ -63,7 +63,14 @@ def test_an_interrupted_switch_is_finished(old, step):
 
 
 def test_only_our_temporary_names_are_removed(old):
-    names = {"x.partial", "compact.partial", ".earmark", ".earmark-0123abcg-x", "earmark-0123abcd-x", ".earmark-0123abcd-packed"}
+    names = {
+        "x.partial",
+        "compact.partial",
+        ".earmark",
+        ".earmark-0123abcg-x",
+        "earmark-0123abcd-x",
+        ".earmark-0123abcd-packed",
+    }
     for name in names:
         (old / name).mkdir()
     (old / ".earmark-0123abcd-compact").mkdir()

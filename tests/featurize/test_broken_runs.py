@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -173,8 +174,7 @@ def test_a_full_disk(unbroken, tmp_path, file_bytes, n_files):
 @pytest.mark.parametrize("store", STORES)
 def test_a_cache_that_turns_read_only_midway(unbroken, tmp_path, file_bytes, store):
     """One store is a file system of its own, as a lock that is open keeps its own from turning."""
-    folder = tmp_path / "work" / "cache" / store
-    folder.mkdir(parents=True)
+    folder = shutil.copytree(tmp_path / "unbroken", tmp_path / "work" / "cache") / store  # which the mount hides
     breaking = command_of(tmp_path, "--jobs", "1", before=READ_ONLY_AFTER_A_JOB.format(folder=folder))
     script = f"""
         mount -t tmpfs tmpfs '{folder}' || exit 3
