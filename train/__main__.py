@@ -3,12 +3,12 @@
 import itertools
 import os
 import sys
-import textwrap
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
 from common.command import DONE, STOPPED, Command, ctrl_c_ends_at_once
+from common.text import help_text
 
 if __name__ == "__main__":
     ctrl_c_ends_at_once()
@@ -90,20 +90,15 @@ def _parsed(arguments: list[str], recipe: Recipe) -> Settings:
         prediction=recipe.part(PredictionFlags),
         hardware=HardwareFlags(),
     )
-    options = {"description": _wrapped(_DESCRIPTION), "default": default, "config": (OmitArgPrefixes,)}
+    options = {"description": help_text(_DESCRIPTION), "default": default, "config": (OmitArgPrefixes,)}
     flags = tyro.cli(Flags, prog="python -m train", args=arguments, **options)
     values = {name: value for group in vars(flags).values() for name, value in vars(group).items()}
     return settings_for(**values)
 
 
-def _wrapped(text: str) -> str:
-    """A description for 80 columns: tyro joins lines, but for those that begin with a space, and wraps none."""
-    return "\n\n".join(textwrap.fill(part, 79, subsequent_indent=" ") for part in text.split("\n\n"))
-
-
 def _act(command: Command, arguments: list[str]) -> int:
     if arguments[:1] == ["ls"]:
-        options = {"description": _wrapped(LIST_DESCRIPTION), "args": arguments[1:]}
+        options = {"description": help_text(LIST_DESCRIPTION), "args": arguments[1:]}
         return _list(command, tyro.cli(ListSettings, prog="python -m train ls", **options))
     settings = parse(arguments)
     check(settings)

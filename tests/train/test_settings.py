@@ -19,7 +19,7 @@ class Cache:
         fitting = [
             SimpleNamespace(name=name, specification=specification)
             for name, specification in self.stores.items()
-            if specification.kind == kind and (store == name or store is None and _fits(specification, **numbers))
+            if specification.kind == kind and (store == name or (store is None and _fits(specification, **numbers)))
         ]
         if len(fitting) != 1:
             raise CacheError(f"one store must fit, got {[store.name for store in fitting]}")
