@@ -31,14 +31,13 @@ def test_windows_are_those_of_the_cache_on_disk(work, place, dataset, tmp_path, 
 def test_only_the_store_that_is_needed_is_copied(place, tmp_path):
     settings = settings_for("conv1d", work=tmp_path, cache=str(place))
     opened = open_dataset(open_cache(settings.cache_path), settings)
-    copy = tmp_path / "cache-copy" / place.bucket / "cache"
-    assert opened.windows.store.path.parent == copy
+    copy = tmp_path / "cache-copy" / str(place).removeprefix("s3://")
+    assert opened.windows.store.storage.path().parent == copy
     assert [path.name for path in copy.glob("*.zarr")] == [opened.windows.store.name]
 
 
 def test_an_incomplete_store_is_refused_before_anything_is_copied(place, tmp_path):
-    for path in place.glob("raw-*.receipts"):
-        next(iter(path.iterdir())).unlink()
+    place.remove("raw-4000.receipts/000000.json")
     settings = settings_for("conv1d", work=tmp_path, cache=str(place))
     with pytest.raises(CacheError, match=r"^s3://.*/raw-4000\.zarr: incomplete store, \d+ of 24 clips are missing"):
         open_dataset(open_cache(settings.cache_path), settings)
@@ -50,5 +49,5 @@ def test_a_bucket_that_is_not_there_is_one_line(s3, monkeypatch, capsys, tmp_pat
     assert train.__main__.main(["conv1d", "--quick", "--cache", "s3://no-such-bucket/x"]) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1
-    assert err.startswith("train: s3://no-such-bucket/x: bucket must exist, got none (")
+    assert err.startswith("train: s3://no-such-bucket/x: there is no such bucket")
     assert not Path("work").exists()
