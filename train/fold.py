@@ -36,12 +36,8 @@ def train_fold(fold: int, dataset: Dataset, folder: PredictionsFolder, progress:
     Raises:
         SettingsError: the loss did not stay finite; the fold is not finished then.
     """
-    settings, recipe, windows, n_labels = (
-        dataset.settings,
-        dataset.settings.recipe,
-        dataset.windows,
-        len(dataset.labels),
-    )
+    settings, windows, n_labels = dataset.settings, dataset.windows, len(dataset.labels)
+    recipe = settings.recipe
     model_path = folder.path / f"model_{fold}.keras"
     training = np.flatnonzero((folder.folds >= 0) & (folder.folds != fold))
     held_out = np.flatnonzero(folder.folds == fold)

@@ -216,10 +216,8 @@ def resolve(settings: Settings, cache: "Cache") -> "tuple[Settings, Store]":
     for name, value in filled.items():
         asked = getattr(settings, name)
         _require(asked in (None, value), name, f"{value} for {store.name}", asked)
-    if kind == "mfcc":
-        _require(
-            settings.n_mfcc <= found.n_mfcc, "mfcc", f"at most {found.n_mfcc} for {store.name}", settings.n_mfcc
-        )
+    most = found.n_mfcc if kind == "mfcc" else settings.n_mfcc
+    _require(settings.n_mfcc <= most, "mfcc", f"at most {most} for {store.name}", settings.n_mfcc)
     return replace(settings, features=kind, store=store.name, **filled), store
 
 
@@ -237,10 +235,12 @@ _RANGES = {  # lowest and highest value, both allowed
     "validate_every": (1, 1_000_000),
     "crops": (1, 1000),
     "gain": (0, 100),  # dB
+    "mixup": (0, 100),
+    "seconds": (0.001, 3600),
+    "learning_rate": (1e-9, 1000),
+    "unverified_weight": (1e-6, 1000),
+    **dict.fromkeys(("warmup", "time_mask", "band_mask", "label_smoothing", "averaging"), (0, 0.999999)),
 }
-_POSITIVE = {"learning_rate": 1000, "seconds": 3600, "unverified_weight": 1000}  # at most
-_SHARES = ("warmup", "time_mask", "band_mask", "label_smoothing", "averaging")
-_MIXUP = 0.01, 100  # beyond, Beta's shares are all 1 or all one half, and its inverse is no number
 
 
 def check(settings: Settings) -> None:
@@ -253,13 +253,6 @@ def check(settings: Settings) -> None:
     for name, (low, high) in _RANGES.items():
         if values[name] is not None:
             _require(low <= values[name] <= high, name, f"{low} to {high:,}", values[name])
-    for name, high in _POSITIVE.items():
-        _require(0 < values[name] <= high, name, f"above 0 and at most {high:,}", values[name])
-    for name in _SHARES:
-        _require(0 <= values[name] < 1, name, "at least 0 and below 1", values[name])
-    low, high = _MIXUP
-    mixup = values["mixup"]
-    _require(mixup == 0 or low <= mixup <= high, "mixup", f"0, or {low} to {high}", mixup)
     for fold in settings.fold:
         _require(0 <= fold < 10_000, "fold", "0 to 9,999", fold)
     _check_features(settings)

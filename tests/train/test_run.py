@@ -47,6 +47,7 @@ def test_mfcc_work_too_and_so_does_a_dataset_without_test_clips(train, other_wor
     assert folder.test_predictions(1).shape == (0, 2)
 
 
+@pytest.mark.slow
 def test_folds_one_by_one_in_any_order_give_the_same_predictions(train):
     at_once = train(name="once")
     train(fold=(1,))
