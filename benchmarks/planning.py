@@ -18,14 +18,14 @@ import pandas as pd
 import pyarrow as pa
 import xxhash
 
-import featurize.todo
 from cache import RawSpecification, open_cache
 from cache.layout import feature_chunk_key
 from cache.receipts import Receipt, SlotResult, Status, write_receipt
-from cache.storage import LocalStorage, Storage
-from cache.writer import load_tables, writing
+from cache.storage import LocalStorage
+from cache.writer import CacheWriter, load_tables, writing
 from featurize.datasets import Dataset
 from featurize.job import computed_by
+from featurize.scan import Recordings
 from featurize.settings import Options
 from featurize.summary import plan_lines, summarize, summary_lines
 from featurize.todo import Todo, work_out
@@ -34,11 +34,11 @@ SECONDS, RATE, N_LABELS = 10, 44100, 500
 SPECIFICATION = RawSpecification()
 
 
-class MadeUp:
+class MadeUp(Recordings):
     """Recordings that are not there, as planning sees them: 10 s each, of 44.1 kHz."""
 
-    def __init__(self, folder: Storage):
-        self.folder = folder
+    def __init__(self):
+        super().__init__(LocalStorage("data"))
 
     def look(self, files: pd.Series) -> np.ndarray:
         sizes = np.full(len(files), 44 + 2 * SECONDS * RATE)
@@ -66,7 +66,7 @@ def made_up_dataset(n_clips: int) -> Dataset:
 def plan(dataset: Dataset, folder: Path) -> Todo:
     """What a run does before its first job, but for looking at files."""
     with writing(folder) as writer:
-        todo = work_out(dataset, writer.storage, writer.tables, [SPECIFICATION], Options())
+        todo = _todo(dataset, writer)
         list(plan_lines(todo))
         writer.write_tables(todo.clips, todo.scan.plan)
         for store in todo.stores:
@@ -83,34 +83,40 @@ def again(dataset: Dataset, folder: Path) -> None:
 
 
 def complete(dataset: Dataset, folder: Path) -> None:
-    """Write the receipts that the jobs would have written, and chunks that are holes."""
-    cache = LocalStorage(folder)
-    tables, _ = load_tables(cache)
-    for job in work_out(dataset, cache, tables, [SPECIFICATION], Options()).jobs:
-        length, store = SECONDS * SPECIFICATION.sample_rate, cache / SPECIFICATION.name
-        results = (
+    """Write the receipts that the jobs would have written; chunks that are holes."""
+    tables, _ = load_tables(LocalStorage(folder))
+    todo = work_out(dataset, LocalStorage(folder), tables, [SPECIFICATION], Options(), recordings=MadeUp())
+    for job in todo.jobs:
+        length, target = SECONDS * SPECIFICATION.sample_rate, job.targets[0]
+        slots = tuple(
             SlotResult(
-                slot=slot.number,
-                digest=xxhash.xxh3_128_hexdigest(slot.number.to_bytes(8, "little")),
-                status=Status.OK,
-                length=length,
-                value=1e-5,
-                checksum=f"{slot.number:016x}",
+                slot.number,
+                _digest(slot.number),
+                Status.OK,
+                length,
+                1e-5,
+                checksum="0" * 16,
                 file=slot.file,
                 size=slot.size,
                 mtime_ns=slot.mtime_ns,
-                native_rate=slot.header.native_rate,
-                native_samples=slot.header.native_samples,
+                native_rate=RATE,
+                native_samples=SECONDS * RATE,
             )
             for slot in job.slots
         )
-        for chunk in range(job.group, job.group + job.n_chunks):
-            path = store.path(feature_chunk_key(SPECIFICATION, chunk))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
-            os.truncate(path, SPECIFICATION.chunk_bytes)
-        sums = tuple(f"{job.group:016x}" for _ in range(job.n_chunks))
-        write_receipt(store, Receipt(job.group, sums, tuple(results), computed_by()))
+        chunk = target.store.path(feature_chunk_key(SPECIFICATION, job.group))
+        chunk.parent.mkdir(parents=True, exist_ok=True)
+        chunk.touch()
+        os.truncate(chunk, SPECIFICATION.chunk_bytes)
+        write_receipt(target.store, Receipt(job.group, (f"{job.group:016x}",), slots, computed_by()))
+
+
+def _todo(dataset: Dataset, writer: CacheWriter) -> Todo:
+    return work_out(dataset, writer.storage, writer.tables, [SPECIFICATION], Options(), recordings=MadeUp())
+
+
+def _digest(number: int) -> str:
+    return xxhash.xxh3_128_hexdigest(number.to_bytes(8, "little"))
 
 
 def open_as_train_does(_: None, folder: Path) -> None:
@@ -135,7 +141,6 @@ def main() -> None:
     parser.add_argument("cache", type=Path)
     parser.add_argument("--clips", type=int, required=True)
     arguments = parser.parse_args()
-    featurize.todo.Recordings = MadeUp
     imports = peak_mb()
     dataset = None if arguments.step == "open" else made_up_dataset(arguments.clips)
     with_dataset = peak_mb()

@@ -7,6 +7,7 @@ checksum of the file up to there. Slots lie in columns. Everything that is read 
 """
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from enum import IntEnum
@@ -38,6 +39,7 @@ _SCHEMA = pa.schema(
 )
 _MAY_BE_NEGATIVE = {"value", "mtime_ns", "size"}  # size: -1, of a recording that was not there
 _KINDS = {name: str for name in ("digest", "reason", "checksum", "file")} | {"retry": bool, "value": float}
+_MOST = {name: 2**63 - 1 for name in _SCHEMA.names} | {"status": 255, "native_rate": 2**31 - 1, "value": math.inf}
 _HEX = {"digest": {0, 32}, "checksum": {0, 16}}  # how many digits
 _ROWS = 1 << 13  # results that are Python objects at a time
 _MOST_BYTES = 1 << 26  # of a receipt that is read
@@ -97,7 +99,8 @@ class Receipts(Mapping[int, Receipt]):
     def __init__(self, receipts: Iterable[Receipt | dict]):
         """receipts: by ascending group; as objects, or as `read_columns` gives them."""
         self._heads: dict[int, tuple[tuple[str, ...], dict, int, int]] = {}
-        hashed, parts, waiting, n, last = xxhash.xxh3_64(), {name: [] for name in _SCHEMA.names}, [], 0, {}
+        hashed, parts, waiting, n, n_waiting = xxhash.xxh3_64(), {name: [] for name in _SCHEMA.names}, [], 0, 0
+        last: dict[str, str] = {}
         for receipt in receipts:
             body = receipt if isinstance(receipt, dict) else _body(receipt)
             columns, n_slots = body["slots"], len(body["slots"]["slot"])
@@ -105,9 +108,10 @@ class Receipts(Mapping[int, Receipt]):
             hashed.update(f"{body['group']} {tuple(body['checksums'])} {digests}".encode())
             last = last if last == body["versions"] else body["versions"]  # one object for all receipts
             self._heads[body["group"]] = (tuple(body["checksums"]), last, n, n_slots)
-            n, waiting = n + n_slots, [*waiting, columns]
-            if sum(len(columns["slot"]) for columns in waiting) >= _ROWS:
-                waiting = _flush(waiting, parts)
+            waiting.append(columns)
+            n, n_waiting = n + n_slots, n_waiting + n_slots
+            if n_waiting >= _ROWS:
+                waiting, n_waiting = _flush(waiting, parts), 0
         _flush(waiting, parts)
         columns = [pa.concat_arrays(parts.pop(name)) for name in _SCHEMA.names]  # which frees each one's parts
         self._table = pa.Table.from_arrays(columns, schema=_SCHEMA)
@@ -180,12 +184,12 @@ def read_receipts(store: Storage, plan: pd.DataFrame | None = None, lost_chunks:
     Raises:
         CacheError: a receipt of another version.
     """
-    there = chunk_files(store)
+    there, folder = chunk_files(store), receipts_folder(store)
     groups = None if plan is None else plan["group"].to_numpy()
 
     def sound(group: int) -> dict | None:
         try:
-            body = read_columns(store, group)
+            body = _read(folder, group)
         except (DamagedError, OSError):
             return None
         slots = body["slots"]["slot"]
@@ -224,7 +228,11 @@ def chunk_files(store: Storage) -> dict[int, int]:
 
 def read_columns(store: Storage, group: int) -> dict:
     """A receipt as plain values: the fields of `Receipt`, its slots as columns; errors as of `read_receipt`."""
-    folder, key = receipts_folder(store), _key(group)
+    return _read(receipts_folder(store), group)
+
+
+def _read(folder: Storage, group: int) -> dict:
+    key = _key(group)
     data = folder.read(key, _MOST_BYTES)
     try:
         body = unsigned(data)
@@ -310,20 +318,19 @@ def _check(body: dict, group: int) -> None:
         if type(values) is not list or len(values) != n_slots or not set(map(type, values)) <= {kind}:
             raise ValueError(f"{field.name} must be {kind.__name__} for each slot")
         if kind in {int, float} and values:
-            array = np.array(values, field.type.to_pandas_dtype())
-            if not np.isfinite(array).all() or (field.name not in _MAY_BE_NEGATIVE and array.min() < 0):
+            lowest, highest = min(values), max(values)
+            too_low = lowest < (-_MOST[field.name] if field.name in _MAY_BE_NEGATIVE else 0)
+            if too_low or highest > _MOST[field.name] or (kind is float and not math.isfinite(sum(values))):
                 raise ValueError(f"{field.name} is out of range")
-        if (
-            kind is str
-            and len("".join(values).encode())
-            and field.name in _HEX
-            and not _are_hex(values, _HEX[field.name])
-        ):
+        if kind is str and len("".join(values).encode()) and not _are_hex(values, _HEX.get(field.name)):
             raise ValueError(f"{field.name} must be digits")
     if len(set(slots["slot"])) < n_slots or max(slots["status"], default=0) > max(Status):
         raise ValueError("a slot is there twice, or has an unknown status")
 
 
-def _are_hex(values: list, lengths: set[int]) -> bool:
+def _are_hex(values: list, lengths: set[int] | None) -> bool:
+    """Whether values are hexadecimal digits of one of these lengths; None: they need not be."""
+    if lengths is None:
+        return True
     sound = set(map(type, values)) <= {str} and set(map(len, values)) <= lengths
-    return sound and set("".join(values)) <= set("0123456789abcdef")
+    return sound and not "".join(values).strip("0123456789abcdef")

@@ -90,7 +90,7 @@ def run(
         seconds = time.monotonic() - started
         if todo.jobs:
             for store in todo.stores:
-                store.read_again()
+                store.read_again(todo.scan.plan)
                 writer.update_store(store.specification, todo.scan.plan, store.receipts, store.versions, durable)
             writer.write_tables(todo.clips, todo.plan(), durable)  # with the digests that the jobs found
     return todo, seconds

@@ -38,9 +38,9 @@ class StoreTodo:
     receipts: Receipts
     versions: dict[str, str]
 
-    def read_again(self) -> None:
+    def read_again(self, plan: pd.DataFrame) -> None:
         """Read the receipts as the jobs have left them."""
-        self.receipts = read_receipts(self.storage)
+        self.receipts = read_receipts(self.storage, plan)
         self.versions = begun_with(self.receipts) or self.versions
 
 
@@ -81,17 +81,19 @@ def work_out(
     specifications: Sequence[Specification],
     options: Options,
     rebuilt: tuple[str, ...] = (),
+    recordings: Recordings | None = None,
 ) -> Todo:
     """Look at the dataset and the cache and say what is to be done.
 
     Args:
         tables: the cache's, as its writer has them.
         specifications: the kinds asked for. The cache's other stores are brought up to date along with them.
+        rebuilt: lines for the plan. recordings: those of the dataset, if not the files below its folder.
     Raises:
         CacheError: an asked store is foreign or newer.
     """
-    recordings = Recordings(dataset.folder)
-    stores = stores_to_update(cache, specifications)
+    recordings = recordings or Recordings(dataset.folder)
+    stores = stores_to_update(cache, tables.plan, specifications)
     found = scan(dataset, with_digests(tables.plan, stores), recordings)
     listed = dataset.clips.drop(columns="file").assign(slot=found.slots)
     clips, unlisted = merge_clips(listed, tables.clips, options.prune)
@@ -122,7 +124,9 @@ def with_digests(plan: pd.DataFrame, stores: Sequence[StoreTodo]) -> pd.DataFram
     return plan.assign(digest=pa.table({"digest": digests}).to_pandas()["digest"])
 
 
-def stores_to_update(cache: Storage, specifications: Sequence[Specification]) -> list[StoreTodo]:
+def stores_to_update(
+    cache: Storage, plan: pd.DataFrame, specifications: Sequence[Specification]
+) -> list[StoreTodo]:
     """The stores that serve the specifications, made up where there is none, then the cache's others.
 
     Since a job decodes a group's clips once for every store that lacks it, the others cost little.
@@ -139,7 +143,7 @@ def stores_to_update(cache: Storage, specifications: Sequence[Specification]) ->
         name = specification.name if specification.name in there or not serving else serving[0]
         asked[name] = there.get(name) or specification
     others = {name: found for name, found in there.items() if found and name not in asked}
-    return [_store(cache / name, specification, name in asked) for name, specification in (asked | others).items()]
+    return [_store(cache / name, found, name in asked, plan) for name, found in (asked | others).items()]
 
 
 def _check_repairable(store: Storage) -> None:
@@ -151,8 +155,8 @@ def _check_repairable(store: Storage) -> None:
             raise
 
 
-def _store(storage: Storage, specification: Specification, asked: bool) -> StoreTodo:
-    receipts = read_receipts(storage)
+def _store(storage: Storage, specification: Specification, asked: bool, plan: pd.DataFrame) -> StoreTodo:
+    receipts = read_receipts(storage, plan)
     return StoreTodo(storage, specification, asked, receipts, begun_with(receipts) or computed_by())
 
 

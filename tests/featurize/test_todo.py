@@ -1,9 +1,11 @@
 """What is to be done is worked out from plan and receipts before anything is written; jobs are made one at a time."""
 
+import shutil
+
 import numpy as np
 import pytest
 
-from cache.layout import slot_starts
+from cache.layout import empty_plan, slot_starts
 from cache.receipts import withdraw
 from cache.specification import MfccSpecification, RawSpecification
 from cache.storage import CacheError, open_storage
@@ -136,21 +138,26 @@ def names(stores):
 
 
 def test_a_new_store_is_named_by_its_specification(tmp_path):
-    assert names(stores_to_update(open_storage(tmp_path), [RAW])) == [("raw-100.zarr", True)]
+    assert names(stores_to_update(open_storage(tmp_path), empty_plan(), [RAW])) == [("raw-100.zarr", True)]
 
 
 def test_a_caches_other_stores_are_kept_up_to_date(stores):
-    found = stores_to_update(stores, [RawSpecification(200)])
+    found = stores_to_update(stores, empty_plan(), [RawSpecification(200)])
     assert names(found) == [("raw-200.zarr", True), ("mfcc-4-2000.zarr", False), ("raw-100.zarr", False)]
 
 
 def test_more_coefficients_serve_fewer(stores):
     fewer = MfccSpecification(2, sample_rate=2000)
-    assert names(stores_to_update(stores, [fewer])) == [("mfcc-4-2000.zarr", True), ("raw-100.zarr", False)]
+    assert names(stores_to_update(stores, empty_plan(), [fewer])) == [
+        ("mfcc-4-2000.zarr", True),
+        ("raw-100.zarr", False),
+    ]
 
 
 def test_fewer_coefficients_do_not_serve_more(stores):
-    assert ("mfcc-9-2000.zarr", True) in names(stores_to_update(stores, [MfccSpecification(9, sample_rate=2000)]))
+    assert ("mfcc-9-2000.zarr", True) in names(
+        stores_to_update(stores, empty_plan(), [MfccSpecification(9, sample_rate=2000)])
+    )
 
 
 def test_an_asked_store_of_another_specification_is_refused_by_name(own_data, cache, featurize):
@@ -159,11 +166,22 @@ def test_an_asked_store_of_another_specification_is_refused_by_name(own_data, ca
     with pytest.raises(
         CacheError, match=r"raw-300\.zarr: specification must be the one that its name says, got that"
     ):
-        stores_to_update(open_storage(cache), [RawSpecification(300)])
+        stores_to_update(open_storage(cache), empty_plan(), [RawSpecification(300)])
+
+
+def test_receipts_of_slots_that_the_plan_does_not_have_count_as_none(
+    own_data, data, cache, tmp_path, planned, featurize
+):
+    featurize(own_data, cache, [RAW])
+    featurize(data, tmp_path / "other", [RAW])
+    shutil.rmtree(cache / "raw-100.receipts")
+    shutil.copytree(tmp_path / "other" / "raw-100.receipts", cache / "raw-100.receipts")
+    (cache / "raw-100.receipts" / "000000.json").unlink()
+    assert slots(planned(own_data, cache, [RAW]).jobs) == [[0, 1, 2]]
 
 
 def test_a_store_not_asked_for_and_not_ours_is_left_alone(own_data, cache, featurize):
     featurize(own_data, cache, [RAW])
     for key in ("zarr.json", "features/zarr.json"):
         (cache / "raw-100.zarr" / key).write_text('{"attributes": {}}')
-    assert names(stores_to_update(open_storage(cache), [MFCC])) == [("mfcc-4-2000.zarr", True)]
+    assert names(stores_to_update(open_storage(cache), empty_plan(), [MFCC])) == [("mfcc-4-2000.zarr", True)]
