@@ -97,7 +97,7 @@ class Receipts(Mapping[int, Receipt]):
     """
 
     def __init__(self, receipts: Iterable[Receipt | dict]):
-        """receipts: by ascending group; as objects, or as `read_columns` gives them."""
+        """receipts: by ascending group; as objects, or as plain values with columns."""
         self._heads: dict[int, tuple[tuple[str, ...], dict, int, int]] = {}
         hashed, parts, waiting, n, n_waiting = xxhash.xxh3_64(), {name: [] for name in _SCHEMA.names}, [], 0, 0
         last: dict[str, str] = {}
@@ -172,7 +172,7 @@ def read_receipt(store: Storage, group: int) -> Receipt:
     Raises:
         CacheError: it is damaged, or of another version. FileNotFoundError: the group is not done.
     """
-    return Receipts([read_columns(store, group)])[group]
+    return Receipts([_read(receipts_folder(store), group)])[group]
 
 
 def read_receipts(store: Storage, plan: pd.DataFrame | None = None, lost_chunks: bool = False) -> Receipts:
@@ -226,12 +226,8 @@ def chunk_files(store: Storage) -> dict[int, int]:
     return {int(number): size for (number, *zeros), size in files if number.isdecimal() and set(zeros) <= {"0"}}
 
 
-def read_columns(store: Storage, group: int) -> dict:
-    """A receipt as plain values: the fields of `Receipt`, its slots as columns; errors as of `read_receipt`."""
-    return _read(receipts_folder(store), group)
-
-
 def _read(folder: Storage, group: int) -> dict:
+    """A receipt as plain values: the fields of `Receipt`, its slots as columns; errors as of `read_receipt`."""
     key = _key(group)
     data = folder.read(key, _MOST_BYTES)
     try:

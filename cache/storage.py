@@ -459,8 +459,10 @@ def open_storage(place: "str | Path | Storage") -> LocalStorage | BucketStorage:
     try:
         storage.exists()
     except ImportError as error:
-        needed = f'{error.name}, which is not installed; pip install "earmark[buckets]"'
-        raise CacheError(f"{place}: a bucket needs {needed}") from error
+        install = "boto3" if error.name == "boto3" else '"earmark[buckets]"'
+        raise CacheError(
+            f"{place}: a bucket needs {error.name}, which is not installed; pip install {install}"
+        ) from error
     except FileNotFoundError as error:
         raise CacheError(f"{place}: there is no such bucket; make it, or correct the name") from error
     except PermissionError as error:

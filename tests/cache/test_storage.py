@@ -150,6 +150,14 @@ def test_a_missing_obstore_is_said(monkeypatch):
         open_storage("s3://b/x")
 
 
+def test_a_profile_without_boto3_is_said(s3):
+    s3.setenv("AWS_PROFILE", "mine")
+    s3.setitem(sys.modules, "boto3", None)
+    s3.delitem(sys.modules, "obstore.auth.boto3", raising=False)
+    with pytest.raises(CacheError, match=r"^s3://b/x: a bucket needs boto3, .*; pip install boto3$"):
+        open_storage("s3://b/x")
+
+
 def test_obstore_and_zarr_are_not_imported_to_read_a_folder():
     code = "import cache.writer, sys; print({'obstore', 'zarr', 'boto3', 'moto'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
