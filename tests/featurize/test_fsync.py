@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cache.specification import MfccSpecification, RawSpecification
 from cache.layout import feature_chunk_key
+from cache.specification import MfccSpecification, RawSpecification
 
 SPECIFICATIONS = {s.name: s for s in (RawSpecification(100), MfccSpecification(4, 2000))}
 
