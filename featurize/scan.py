@@ -135,37 +135,35 @@ def merge_clips(
     return merged[[*_FIRST_COLUMNS, *others, "slot"]], unlisted
 
 
-def equal_recordings(
-    clips: pd.DataFrame, digests: pa.Array, has_sound: np.ndarray
-) -> dict[str, list[pd.DataFrame]]:
-    """Recordings that are there twice, by what that means: the rows of each set of equal ones.
+def equal_recordings(clips: pd.DataFrame, digests: pa.Array, has_sound: np.ndarray) -> dict[str, pd.DataFrame]:
+    """The clips whose recording is there twice, by what that means.
 
     In train and test they are a leak, under two labels an error of labelling.
 
     Args:
         clips: the clip table. digests: text [slots], "" where not known. has_sound: bool [clips]; those without are
             all equal and mean nothing.
+    Returns:
+        rows of the clip table, with a column `recording`: a number that equal ones share.
     """
     slots = clips["slot"].to_numpy()
     number = digests.dictionary_encode().indices.to_numpy()[slots]
     known = pc.not_equal(digests, "").to_numpy(zero_copy_only=False)[slots] & has_sound
     twice = known & (np.bincount(number[known], minlength=len(digests))[number] > 1)
-    kinds: dict[str, list[pd.DataFrame]] = {}
-    for _, equal in clips[twice].groupby(number[twice], sort=False):
-        kinds.setdefault(_kind_of_equal(equal), []).append(equal)
-    return kinds
+    equal = clips[twice].assign(recording=number[twice])
+    n_splits, n_labels = (equal.groupby("recording")[name].transform("nunique") for name in ("split", "label"))
+    kinds = {
+        "in train and test (a leak)": n_splits > 1,
+        "under two labels (one is wrong)": (n_splits == 1) & (n_labels > 1),
+        "listed more than once": (n_splits == 1) & (n_labels == 1),
+    }
+    return {kind: equal[rows] for kind, rows in kinds.items() if rows.any()}
 
 
 def text_array(column: pd.Series) -> pa.Array:
     """A column of text as one Arrow array; a table that has grown holds it in pieces."""
     texts = pa.array(column, pa.large_string())
     return texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
-
-
-def _kind_of_equal(equal: pd.DataFrame) -> str:
-    if equal["split"].nunique() > 1:
-        return "in train and test (a leak)"
-    return "under two labels (one is wrong)" if equal["label"].nunique() > 1 else "listed more than once"
 
 
 def _find_known(dataset: Dataset, plan: pd.DataFrame, recordings: Recordings, looks: np.ndarray) -> Scan:

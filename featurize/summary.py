@@ -76,8 +76,7 @@ def summary_lines(todo: Todo, summary: Summary, seconds: float) -> Iterator[str]
     for name, row in zip(clip_names(todo.clips, todo.clips.iloc[summary.kept]), summary.kept, strict=True):
         yield f"could not be read, so its former features are kept: {name}: {escaped(summary.reasons[row])}"
     yield from _unlisted(todo)
-    for kind, sets in equal_recordings(todo.clips, text_array(todo.plan()["digest"]), todo.seconds() > 0).items():
-        yield f"equal recordings {kind}: {listed(' = '.join(clip_names(todo.clips, rows)) for rows in sets)}"
+    yield from _equal(todo)
     yield from (f"store: {store.storage}" for store in todo.stores if store.asked)
 
 
@@ -133,6 +132,15 @@ def _unlisted(todo: Todo) -> Iterator[str]:
             else "kept for training and prediction (--prune removes them)"
         )
         yield f"{len(todo.unlisted):,} clips that the dataset does not list, {what}: {_named(todo, todo.unlisted)}"
+
+
+def _equal(todo: Todo) -> Iterator[str]:
+    digests = text_array(todo.plan()["digest"])
+    for kind, rows in equal_recordings(todo.clips, digests, todo.seconds() > 0).items():
+        sets: dict[int, list[str]] = {}
+        for recording, name in zip(rows["recording"], clip_names(todo.clips, rows), strict=True):
+            sets.setdefault(recording, []).append(name)
+        yield f"equal recordings {kind}: {listed(' = '.join(names) for names in sets.values())}"
 
 
 def _upsampled(todo: Todo, sample_rate: int) -> Iterator[str]:
