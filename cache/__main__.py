@@ -52,7 +52,8 @@ def _ls(*, work: Work = "work", cache: Place = None) -> int:
     for name in _names(opened.storage):
         row, note = _row(opened, name)
         rows.append([name, *row])
-        notes += [f"{name}: {note}"] if note else []
+        if note:
+            notes.append(f"{name}: {note}")
     result(table(["store", "clips", "missing", "failed", "MB", "state"], rows, right=[1, 2, 3, 4]))
     result(notes)
     return DONE
@@ -223,15 +224,8 @@ def _one_of(storage: Storage, names: list[str], name: str) -> str:
     raise CacheError(f"{storage}: store must be one of those there ({listed(names) or 'none'}), got {name}")
 
 
-COMMANDS = {
-    "ls": _ls,
-    "info": _info,
-    "verify": _verify,
-    "rm": _rm,
-    "compact": _compact,
-    "pack": _pack,
-    "unpack": _unpack,
-}
+_FUNCTIONS = (_ls, _info, _verify, _rm, _compact, _pack, _unpack)
+COMMANDS = {function.__name__.removeprefix("_"): function for function in _FUNCTIONS}
 DESCRIPTION = """Look after a feature cache. Each command has a --help of its own.
 
 Exit codes: 0 done, 1 verify found something, 2 wrong input or usage,
@@ -241,10 +235,9 @@ Exit codes: 0 done, 1 verify found something, 2 wrong input or usage,
 
 def main() -> int:
     """Run the command that the arguments name; returns its exit code."""
-    options = {"prog": "python -m cache", "description": DESCRIPTION, "config": (tyro.conf.FlagCreatePairsOff,)}
-    return COMMAND.run(
-        lambda given: subcommand_cli_from_dict(COMMANDS, args=given, sort_subcommands=False, **options)
-    )
+    options = {"prog": "python -m cache", "description": DESCRIPTION, "sort_subcommands": False}
+    options["config"] = (tyro.conf.FlagCreatePairsOff,)
+    return COMMAND.run(lambda arguments: subcommand_cli_from_dict(COMMANDS, args=arguments, **options))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Archives: a compressed copy of stores for travelling, and the cache made of it again.
 
 An archive is a folder. Its stores are valid Zarr v3, the cache's chunks with Blosc behind their bytes; receipts,
-clip table and plan are the cache's own. `manifest.json`, written last, holds the cache's as text, and names the
-stores, each with its specification and the checksum over its receipts.
+clip table and plan are the cache's own. `manifest.json`, written last, holds the cache's as text, and of each store
+the specification, which names it, and the checksum over its receipts.
 
 Unpacking compares every chunk with the checksum that its receipt has of the uncompressed bytes, and makes metadata
 and arrays by slot anew from plan and receipts, so the result is the cache's files, byte for byte. Nothing that an
@@ -11,6 +11,8 @@ archive says is believed unchecked: Blosc is called directly, as zarr would allo
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -26,7 +28,7 @@ from cache.switch import new_folder, require_space
 from cache.tables import CLIPS, MANIFEST, PLAN, Tables, read_tables, write_tables
 from common.progress import progress
 
-VERSION = 2
+VERSION = 3
 FORMAT = "earmark-archived-store"
 # On 400 recordings of ESC-10, level 5 of bitshuffle makes raw 1.48 and MFCC 1.33 times smaller at 245 and 336 MB/s
 # on two cores; level 5 of byte shuffle 1.47 and 1.41 times at 79 and 97 MB/s, level 7 takes at least twice as long.
@@ -35,15 +37,9 @@ _AT_A_TIME = 4  # chunks of an archive in a bucket that are in memory
 _MOST_BYTES = 1 << 24  # of a manifest that is read
 
 
-class _Store(msgspec.Struct):
-    specification: dict
-    receipts: str
-
-
 class _Manifest(msgspec.Struct):
-    version: int
-    manifest: str
-    stores: dict[str, _Store]
+    manifest: str  # the cache's
+    stores: list[tuple[dict, str]]  # specification, checksum over the receipts
 
 
 def pack(cache: Cache, names: list[str], target: Path) -> tuple[int, int]:
@@ -57,7 +53,7 @@ def pack(cache: Cache, names: list[str], target: Path) -> tuple[int, int]:
         CacheError: a store is damaged or incomplete. EarmarkError: target is not empty.
     """
     stores = [cache.open_store(name.partition("-")[0], store=name) for name in names]  # refuses incomplete ones
-    said, before, after = {}, 0, 0
+    said, before, after = [], 0, 0
     n_bytes = sum(store.specification.chunk_bytes * store.n_chunks for store in stores)
     with new_folder(target) as folder, progress("pack", n_bytes, "MB", 1e6) as steps:
         archive = LocalStorage(folder)
@@ -68,16 +64,16 @@ def pack(cache: Cache, names: list[str], target: Path) -> tuple[int, int]:
                 data = store.storage.read(key, specification.chunk_bytes + 1)
                 if checksum(data) != expected:
                     store.check_current()
-                    what = "damaged chunk; run `python -m cache verify`, then featurize"
-                    raise DamagedError(f"{store.storage}/{key}: {what}")
+                    advice = "run `python -m cache verify`, then featurize"
+                    raise DamagedError(f"{store.storage}/{key}: damaged chunk; {advice}")
                 small = _CODEC.encode(np.frombuffer(data, specification.dtype))  # shuffles bits by size of item
                 (archive / store.name).write(key, small)
                 before, after = before + len(data), after + len(small)
                 steps.advance(len(data))
             _write_rest(archive / store.name, specification, receipts, cache, packed=True)
-            said[store.name] = _Store(specification.to_dict(), receipts.checksum)
-        manifest = _Manifest(VERSION, archive.read(MANIFEST).decode(), said)
-        archive.write(MANIFEST, signed({"earmark": "archive", **msgspec.to_builtins(manifest)}))
+            said.append((specification.to_dict(), receipts.checksum))
+        body = {"manifest": archive.read(MANIFEST).decode(), "stores": said}
+        archive.write(MANIFEST, signed({"earmark": "archive", "version": VERSION, **body}))
     return before, after
 
 
@@ -90,77 +86,61 @@ def unpack(archive: Storage, target: Path) -> int:
         CacheError: there is no archive, or a damaged one, or one of another version.
         EarmarkError: target is not empty, or its disk too small.
     """
-    manifest, specifications = _read_manifest(archive)
+    if MANIFEST not in archive.names():
+        raise CacheError(f"{archive}: no archive here; give a folder that `python -m cache pack` made")
+    with _damage_told(f"{archive}/{MANIFEST}"):
+        body = unsigned(archive.read(MANIFEST, _MOST_BYTES))
+        if body.get("earmark") != "archive":
+            raise CacheError(f"{archive}: must be an archive, got a cache; `python -m cache pack` makes archives")
+        if (found := body.get("version")) != VERSION:
+            rule = f"version must be {VERSION}, got {found!s:.20}; update earmark, or pack it again"
+            raise CacheError(f"{archive}/{MANIFEST}: {rule}")
+        manifest = msgspec.convert(body, _Manifest)
+        stores = [(from_dict(specification), digits) for specification, digits in manifest.stores]
     with new_folder(target) as folder:
-        cache, n_bytes = LocalStorage(folder), 0
+        cache, found, n_bytes = LocalStorage(folder), [], 0
         for name in (PLAN, CLIPS):
-            cache.write(name, _read(archive, name))
+            with _damage_told(f"{archive}/{name}"):
+                cache.write(name, archive.read(name))
         cache.write(MANIFEST, manifest.manifest.encode(errors="replace"))
         try:
             tables = read_tables(cache)
         except CacheError as error:
             raise _damaged(archive, "its tables do not fit its manifest") from error
-        receipts_of = {}
-        for name, specification in specifications.items():
-            receipts_of[name] = read_receipts(archive / name, tables.plan, lost_chunks=True)
-            if receipts_of[name].checksum != manifest.stores[name].receipts:
-                raise _damaged(archive / name, "some of its receipts are missing or damaged")
-            n_bytes += specification.chunk_bytes * len(list(_chunks(specification, receipts_of[name])))
+        for specification, digits in stores:
+            packed = archive / specification.name
+            receipts = read_receipts(packed, tables.plan, lost_chunks=True)
+            if receipts.checksum != digits:
+                raise _damaged(packed, "some of its receipts are missing or damaged")
+            found.append((specification, receipts))
+            n_bytes += specification.chunk_bytes * len(list(_chunks(specification, receipts)))
         require_space(folder, n_bytes, "free some, or give another folder")
         with progress("unpack", n_bytes, "MB", 1e6) as steps:
-            for name, specification in specifications.items():
-                for key, data in _unpacked(archive / name, specification, receipts_of[name]):
+            for specification, receipts in found:
+                name, chunks = specification.name, _chunks(specification, receipts)
+                unpacked = partial(_unpacked, archive / name, specification.chunk_bytes)
+                for key, data in each(unpacked, chunks, archive, threads=_AT_A_TIME):
                     (cache / name).write(key, data)
                     steps.advance(len(data))
-                _write_rest(cache / name, specification, receipts_of[name], tables)
+                _write_rest(cache / name, specification, receipts, tables)
     return n_bytes
 
 
-def _read_manifest(archive: Storage) -> tuple[_Manifest, dict[str, Specification]]:
-    """An archive's manifest, and the specification of each store by its name."""
-    where = f"{archive}/{MANIFEST}"
-    try:
-        body = unsigned(archive.read(MANIFEST, _MOST_BYTES))
-        if (body.get("earmark"), body.get("version")) == ("archive", VERSION):
-            manifest = msgspec.convert(body, _Manifest)
-            specifications = {name: from_dict(store.specification) for name, store in manifest.stores.items()}
-    except FileNotFoundError as error:
-        raise CacheError(f"{archive}: no archive here; give a folder that `python -m cache pack` made") from error
-    except (ValueError, OSError) as error:
-        raise _damaged(where, f"{error!s:.80}") from error
-    if body.get("earmark") != "archive":
-        raise CacheError(f"{archive}: must be an archive, got a cache; `python -m cache pack` makes archives")
-    if body.get("version") != VERSION:
-        found = f"{body.get('version')!s:.20}"
-        raise CacheError(f"{where}: version must be {VERSION}, got {found}; update earmark, or pack it again")
-    for name, specification in specifications.items():
-        if name != specification.name:
-            raise CacheError(f"{where}: a store's name must be {specification.name}, got {name}; do not trust it")
-    return manifest, specifications
-
-
-def _unpacked(packed: Storage, specification: Specification, receipts: Receipts) -> Iterator[tuple[str, bytes]]:
-    """Key and bytes of each chunk.
+def _unpacked(packed: Storage, n_bytes: int, chunk: tuple[str, str]) -> tuple[str, bytes]:
+    """Key and bytes of a chunk, given key and checksum, if its header is that of just this chunk and file.
 
     Blosc's header: format and flags (4 bytes), then uncompressed size, block size and compressed size (uint32).
     """
-
-    def unpack_chunk(chunk: tuple[str, str]) -> tuple[str, bytes]:
-        key, expected = chunk
-        data = _read(packed, key, specification.chunk_bytes + (1 << 16))
+    key, expected = chunk
+    with _damage_told(f"{packed}/{key}"):
+        data = packed.read(key, n_bytes + (1 << 16))
         sizes = np.frombuffer(data[4:16].ljust(12, b"\0"), "<u4")
-        if (sizes[0], sizes[2]) != (specification.chunk_bytes, len(data)):
-            rule = f"the chunk must hold {specification.chunk_bytes} bytes and be whole"
-            raise _damaged(f"{packed}/{key}", rule)
-        try:
-            data = _CODEC.decode(data)
-        except RuntimeError as error:
-            raise _damaged(f"{packed}/{key}", "the chunk cannot be decompressed") from error
+        if (sizes[0], sizes[2]) != (n_bytes, len(data)):
+            raise ValueError(f"the chunk must hold {n_bytes} bytes and be whole")
+        data = _CODEC.decode(data)
         if checksum(data) != expected:
-            raise _damaged(f"{packed}/{key}", "the chunk's checksum does not match")
-        return key, data
-
-    return each(unpack_chunk, _chunks(specification, receipts), packed, threads=_AT_A_TIME)
+            raise ValueError("the chunk's checksum does not match")
+    return key, data
 
 
 def _write_rest(
@@ -174,8 +154,8 @@ def _write_rest(
         metadata = json.loads(files[key])
         metadata["attributes"]["format"] = FORMAT
         if "codecs" in metadata:
-            options = {"typesize": np.dtype(specification.dtype).itemsize, "cname": _CODEC.cname}
-            options |= {"clevel": _CODEC.clevel, "shuffle": "bitshuffle", "blocksize": 0}
+            options = {"cname": _CODEC.cname, "clevel": _CODEC.clevel, "shuffle": "bitshuffle", "blocksize": 0}
+            options["typesize"] = np.dtype(specification.dtype).itemsize
             metadata["codecs"].append({"name": "blosc", "configuration": options})
         files[key] = json.dumps(metadata, indent=2).encode()
     for key, data in files.items():
@@ -189,12 +169,16 @@ def _chunks(specification: Specification, receipts: Receipts) -> Iterator[tuple[
             yield feature_chunk_key(specification, chunk), digits
 
 
-def _read(archive: Storage, key: str, n_bytes: int | None = None) -> bytes:
+@contextmanager
+def _damage_told(where: str) -> Iterator[None]:
+    """Tell of what goes wrong as of a damaged archive."""
     try:
-        return archive.read(key, n_bytes)
-    except OSError as error:
-        what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
-        raise _damaged(f"{archive}/{key}", f"the file {what}") from error
+        yield
+    except CacheError:
+        raise
+    except (ValueError, RuntimeError, OSError) as error:
+        is_missing = isinstance(error, FileNotFoundError)
+        raise _damaged(where, "the file is missing" if is_missing else f"{error!s:.80}") from error
 
 
 def _damaged(where: object, what: str) -> DamagedError:

@@ -7,6 +7,7 @@ another size, are downloaded again. A copy of another generation is removed and 
 """
 
 import os
+from functools import partial
 from pathlib import Path
 
 from cache.layout import feature_chunk_key
@@ -66,25 +67,23 @@ def _download_groups(store: Store, copy: LocalStorage) -> None:
         withdraw(copy, group)
     here, chunks, chunk_bytes = read_receipts(copy), chunk_files(copy), store.specification.chunk_bytes
 
-    def is_current(group: int, file: File) -> bool:
-        found = receipts_folder(copy).look(file.key)
+    def is_current(group: int) -> bool:
+        found, file = receipts_folder(copy).look(there[group].key), there[group]
         if group not in here or found is None or (found.size, found.mtime_ns) != (file.size, file.mtime_ns):
             return False
-        numbers = range(group, group + len(here[group].checksums))
-        return all(chunks.get(chunk) == chunk_bytes for chunk in numbers)
+        return all(chunks[chunk] == chunk_bytes for chunk in range(group, group + len(here[group].checksums)))
 
-    missing = [group for group, file in there.items() if not is_current(group, file)]
+    missing = [group for group in there if not is_current(group)]
     ends = dict(zip(there, [*list(there)[1:], store.n_chunks], strict=True))  # of groups, where the next one begins
     n_bytes = chunk_bytes * sum(ends[group] - group for group in missing)
     require_space(copy.path(), n_bytes, "free some, or put the copy elsewhere with --work")
     with progress(store.name, n_bytes, "MB", 1e6) as steps:
-        for size in each(
-            lambda group: _download_group(store, copy, group, there[group]), missing, store.storage, _AT_A_TIME
-        ):
+        download = partial(_download_group, store, copy, there)
+        for size in each(download, missing, store.storage, _AT_A_TIME):
             steps.advance(size)
 
 
-def _download_group(store: Store, copy: LocalStorage, group: int, file: File) -> int:
+def _download_group(store: Store, copy: LocalStorage, files: dict[int, File], group: int) -> int:
     """Read a group's chunks, compare them with its receipt's checksums, then keep the receipt; returns bytes."""
     withdraw(copy, group)
     receipt, size = read_receipt(store.storage, group), 0
@@ -97,5 +96,5 @@ def _download_group(store: Store, copy: LocalStorage, group: int, file: File) ->
         copy.write(key, data)
         size += len(data)
     write_receipt(copy, receipt)
-    os.utime(receipts_folder(copy).path(file.key), ns=(file.mtime_ns, file.mtime_ns))
+    os.utime(receipts_folder(copy).path(files[group].key), ns=2 * (files[group].mtime_ns,))
     return size

@@ -10,6 +10,7 @@ that the next featurize makes just these clips again. Metadata and tables are re
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -75,17 +76,12 @@ def verify_tables(storage: Storage) -> tuple[Tables, list[Finding]]:
     Raises:
         CacheError: there is no cache, or an older or a newer one, or one that a compaction left half old, half new.
     """
-    try:
-        read_manifest(storage)
-    except DamagedError:
-        pass
-    except CacheError:
-        if not store_names(storage) or (storage.is_local and is_switching(storage.path())):
-            raise
+    if not store_names(storage) or (storage.is_local and is_switching(storage.path())):
+        with suppress(DamagedError):
+            read_manifest(storage)  # says that there is no cache, or half of one
     tables, lines = load_tables(storage)
-    return tables, [
-        Finding("", line.replace("; made anew", "; the next featurize makes it anew")) for line in lines
-    ]
+    lines = [line.replace("; made anew", "; the next featurize makes it anew") for line in lines]
+    return tables, [Finding("", line) for line in lines]
 
 
 def verify_store(storage: Storage, tables: Tables, name: str) -> list[Finding]:
@@ -151,10 +147,9 @@ class _Check:
         self._starts, self._group_of = slot_starts(tables.plan, self.specification), tables.plan["group"].to_numpy()
         live = np.zeros(0, np.int64) if tables.clips is None else tables.clips["slot"].to_numpy()
         self._missing = live[~np.isin(live, self.receipts.column("slot"))]  # slots
-        try:
+        self._attributes = {}
+        with suppress(CacheError):
             self._attributes = read_attributes(store)
-        except CacheError:
-            self._attributes = {}
 
     def receipt_findings(self) -> Iterator[Finding]:
         """Damaged receipts, and clips that lack a result for another reason."""

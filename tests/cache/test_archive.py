@@ -125,26 +125,32 @@ def test_an_archive_is_read_from_a_bucket(made, packed, tmp_path, bucket, upload
     assert _files(tmp_path / "again") == _files(made.path)
 
 
-@pytest.mark.parametrize("name", ["/victim", "../victim", "raw-100.zarr/../../victim", "raw-99.zarr", "", "."])
-def test_a_store_under_another_name_than_its_own_is_refused(packed, tmp_path, name):
-    stores = unsigned((packed / "manifest.json").read_bytes())["stores"]
-    _say(packed, stores={name: stores[RAW.name]})
+def test_no_name_in_a_manifest_is_a_path(packed, tmp_path):
+    """A store's folder is named by its specification, whose numbers and fields are checked."""
+    specification, digits = unsigned((packed / "manifest.json").read_bytes())["stores"][0]
+    _say(packed, stores=[[{**specification, "sample_rate": 99}, digits]])
     before = _files(tmp_path)
     with pytest.raises(
-        CacheError, match=r"manifest\.json: a store's name must be raw-100\.zarr, got .*; do not trust"
+        CacheError, match=r"packed/mfcc-4-99\.zarr: damaged archive, some of its receipts are missing"
     ):
         _unpack(packed, tmp_path / "again")
-    assert _files(tmp_path) == before
+    _say(packed, stores=[[{**specification, "sample_rate": "../../victim"}, digits]])
+    with pytest.raises(CacheError, match=r"manifest\.json: damaged archive, Expected `int`, got `str`"):
+        _unpack(packed, tmp_path / "again")
+    _say(packed, stores=[[{**specification, "window": "/victim"}, digits]])
+    with pytest.raises(CacheError, match=r"manifest\.json: damaged archive, Invalid enum value '/victim'"):
+        _unpack(packed, tmp_path / "again")
+    assert {**_files(tmp_path), "packed/manifest.json": b""} == {**before, "packed/manifest.json": b""}
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"stores": []},
-        {"stores": {"raw-100.zarr": 7}},
-        {"stores": {"raw-100.zarr": {"specification": {"kind": "raw", "sample_rate": "100"}, "receipts": ""}}},
-        {"stores": {"x.zarr": {"specification": {"kind": "raw", "sample_rate": 10**30}, "receipts": ""}}},
-        {"stores": {"x.zarr": {"specification": {"kind": ["raw"]}, "receipts": ""}}},
+        {"stores": {}},
+        {"stores": [7]},
+        {"stores": [[{"kind": "raw", "sample_rate": "100"}, ""]]},
+        {"stores": [[{"kind": "raw", "sample_rate": 10**30}, ""]]},
+        {"stores": [[{"kind": ["raw"]}, ""]]},
         {"manifest": None},
         {"manifest": "{}"},
     ],
@@ -177,7 +183,7 @@ def test_a_manifest_that_is_a_pipe_hangs_nothing(tmp_path):
 def test_another_version_is_refused(packed, tmp_path):
     _say(packed, version=9)
     with pytest.raises(
-        CacheError, match=r"manifest\.json: version must be 2, got 9; update earmark, or pack it again"
+        CacheError, match=r"manifest\.json: version must be 3, got 9; update earmark, or pack it again"
     ):
         _unpack(packed, tmp_path / "again")
 

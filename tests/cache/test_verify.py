@@ -310,6 +310,7 @@ def test_a_bad_table_is_named_with_what_it_will_be_made_of(run, made, name, sour
     assert "; the next featurize makes it anew" in lines[0] and source in lines[0]
     assert "tables: damaged; rerun featurize to repair it" in lines
     assert any("raw-100.zarr/features/c/1: damaged chunk" in line for line in lines)
+    assert lines[-1] == "raw-100.zarr: damaged; rerun featurize to repair it"
 
 
 @pytest.mark.parametrize("key", ["features/zarr.json", "length/zarr.json", "start/c/0", "scale/c/0", "status/c/0"])
