@@ -23,8 +23,7 @@ from cache.storage import Storage, each
 from cache.writer import GroupWriter
 from common import EarmarkError
 from common.text import escaped
-from featurize.buffers import Buffers
-from featurize.decode import ChangedError, DecodeError, Header, ReadError, Recording
+from featurize.decode import Buffers, ChangedError, DecodeError, Header, ReadError, Recording
 from featurize.features import KINDS, Need, inputs, need_of
 from featurize.resample import cut, longest, sounding
 
@@ -143,7 +142,6 @@ class _Output:
             target.earlier,
             durable,
             before_commit,
-            keep_retries=True,
             memory=buffers.take(f"chunk {number}", shape, target.specification.dtype),
         )
         kept = self.writer.kept.items()
@@ -223,19 +221,17 @@ def _fill(slot: Slot, source: object, outputs: list[_Output], buffers: Buffers) 
                 raise ChangedError()
             for trim_db in {output.need.trim_db: None for output in outputs}:
                 alike = [output for output in outputs if output.need.trim_db == trim_db]
-                _compute(slot, recording, trim_db, alike, buffers)
+                _compute(slot, recording, trim_db, alike)
     except (DecodeError, ReadError) as error:
         for output in filter(lambda output: output.lacks(slot), outputs):
             output.fail(slot, digest, str(error), retry=isinstance(error, ReadError))
 
 
-def _compute(
-    slot: Slot, recording: Recording, trim_db: float | None, outputs: list[_Output], buffers: Buffers
-) -> None:
+def _compute(slot: Slot, recording: Recording, trim_db: float | None, outputs: list[_Output]) -> None:
     """Write the features of outputs that trim alike: one pass for their largest numbers, one for the features."""
     largest = dict.fromkeys(outputs, 0.0)
     try:
-        passes = _passes(recording, trim_db, {output.need for output in outputs}, buffers)
+        passes = _passes(recording, trim_db, {output.need for output in outputs})
         for need, block in passes():
             for output in outputs:
                 if output.need == need:
@@ -256,7 +252,7 @@ def _compute(
 
 
 def _passes(
-    recording: Recording, trim_db: float | None, needs: set[Need], buffers: Buffers
+    recording: Recording, trim_db: float | None, needs: set[Need]
 ) -> Callable[[], Iterable[tuple[Need, np.ndarray]]]:
     """A function that goes through a recording and gives what `inputs` gives, each time it is called."""
     rate, n_samples = recording.sample_rate, recording.header.native_samples
@@ -265,7 +261,7 @@ def _passes(
         samples = recording.samples()
         if trim_db is not None:
             samples = samples[slice(*sounding([samples], trim_db))]
-        whole = list(inputs([samples], rate, needs, buffers, is_whole=True))
+        whole = list(inputs([samples], rate, needs, is_whole=True))
         return lambda: whole
     start, stop = (0, n_samples) if trim_db is None else sounding(recording.blocks(), trim_db)
     size = max(1, BLOCK_SAMPLES * n_samples // most_samples)
@@ -275,7 +271,7 @@ def _passes(
             for first in range(0, len(block), size):
                 yield block[first : first + size]
 
-    return lambda: inputs(blocks(), rate, needs, buffers)
+    return lambda: inputs(blocks(), rate, needs)
 
 
 def _stop_if_failed(slot: Slot, outputs: list[_Output]) -> None:

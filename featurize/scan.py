@@ -5,6 +5,7 @@ slot that it had, so that an unmounted disk costs nothing. All is done by arrays
 without a million objects.
 """
 
+import io
 import os
 import posixpath
 import stat
@@ -21,7 +22,7 @@ from cache.layout import n_chunks, pack
 from cache.storage import Storage, each
 from featurize.datasets import Dataset
 from featurize.decode import digest, read_header
-from featurize.wav_header import HEAD_BYTES, plain_header
+from featurize.wav_header import HEAD_BYTES, read_wav
 
 ABSENT = -1  # the size and the time of a file that cannot be seen
 UNREADABLE = -1  # the rate of a file that cannot be read
@@ -73,8 +74,9 @@ class Recordings:
                 header = read_header(self.folder.path(file))
             else:
                 size = int(self.look(pd.Series([file]))[0, 0])
-                if plain := plain_header(self.folder.read(file, HEAD_BYTES), size):  # not the whole object
-                    return plain.rate, plain.n_samples
+                wav = read_wav(io.BytesIO(self.folder.read(file, HEAD_BYTES)), size)
+                if wav and wav.is_plain:  # no need of the whole object
+                    return wav.rate, wav.n_samples
                 header = read_header(self.folder.read(file))
         except OSError:
             return UNREADABLE, 0
