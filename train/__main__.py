@@ -22,7 +22,7 @@ from train.input.dataset import open_dataset
 from train.nets import NETS
 from train.progress import RunProgress
 from train.recipe import RECIPES, AugmentationFlags, PredictionFlags, Recipe, ScheduleFlags, StrataFlags, recipe_for
-from train.results import LIST_DESCRIPTION, ListSettings, find_runs, result_table, runs_table
+from train.results import LIST_DESCRIPTION, ListSettings, result_table, runs_table
 from train.settings import (
     DataFlags,
     FoldFlags,
@@ -127,11 +127,10 @@ def _act(command: Command, arguments: list[str]) -> int:
 
 
 def _list(command: Command, settings: ListSettings) -> int:
-    folders, refused = find_runs(settings.work)
-    lines, unreadable = runs_table(settings.work, folders)
-    for line in refused + unreadable:
+    lines, refused = runs_table(settings.work)
+    for line in refused:
         command.say(line)
-    command.result(lines if folders else f"no runs in {settings.work}")
+    command.result(lines)
     return DONE
 
 
