@@ -46,9 +46,7 @@ def train_fold(fold: int, dataset: Dataset, folder: PredictionsFolder, progress:
 
     # what the net sees
     keys = clip_keys(dataset.train["clip"])[training]
-    augmentation = Augmentation(
-        recipe, settings.seed, training, keys, windows.lengths[training], windows.shape, windows.kind
-    )
+    augmentation = Augmentation(recipe, settings.seed, windows, training, keys)
     statistics = None
     if windows.kind != "raw":
         by_position = recipe.standardise == "position"
