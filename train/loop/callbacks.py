@@ -5,7 +5,6 @@ callbacks from a pool of threads, several at once and in any order, and only if 
 TensorBoard does not.
 """
 
-import csv
 import importlib.util
 import math
 import shutil
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 
 from common.files import replacing
 from ensemble.metrics import accuracy, map3
@@ -49,7 +49,7 @@ class SeedDropout(keras.callbacks.Callback):
 
 
 class ErrorOnNaN(keras.callbacks.Callback):
-    """Ends the fold with an error as soon as a loss is no longer finite, or far too high.
+    """Ends the fold with a SettingsError as soon as a loss is no longer finite, or far too high.
 
     TerminateOnNaN ends it as if it were trained, or with an error that names no flag.
     """
@@ -60,11 +60,11 @@ class ErrorOnNaN(keras.callbacks.Callback):
         self._fold, self._learning_rate = fold, learning_rate
 
     def on_train_batch_end(self, batch: int, logs: dict) -> None:
-        """Look at the mean loss of the epoch so far; raises SettingsError."""
+        """Look at the mean loss of the epoch so far."""
         self._look("loss", logs["loss"])
 
     def on_epoch_end(self, epoch: int, logs: dict) -> None:
-        """Look at the validation loss, if there is one; raises SettingsError."""
+        """Look at the validation loss, if there is one."""
         self._look("validation loss", logs.get("val_loss", 0.0))
 
     def _look(self, name: str, loss: float) -> None:
@@ -112,7 +112,7 @@ class Validation(keras.callbacks.Callback):
         """Predict the validation clips and score them, if it is time."""
         if (epoch + 1) % self._every and epoch + 1 != self._n_epochs:
             return
-        with ema_weights(self.model):
+        with _ema_weights(self.model):
             probabilities = self._predict(self._net)
             logs["val_loss"] = cross_entropy(probabilities, self._label_ids)
             logs["val_accuracy"] = accuracy(probabilities, self._label_ids)
@@ -162,13 +162,14 @@ class SaveEpoch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict) -> None:
         """Add the epoch's line, and make its end a point to resume from."""
-        seconds = time.monotonic() - self._started
+        state, seconds = self._state, time.monotonic() - self._started
         row = {**logs, "epoch": epoch + 1, "seconds": round(seconds, 3)}
-        self._state.rows.append({name: row[name] for name in HISTORY_COLUMNS if name in row})
-        self._state.epochs = epoch + 1
-        self._state.seconds += seconds
-        _write_history(self._history, self._state.rows)
-        self._checkpoint.save(self._net, self.model.optimizer, self._state)
+        state.rows.append({name: row[name] for name in HISTORY_COLUMNS if name in row})
+        state.epochs = epoch + 1
+        state.seconds += seconds
+        with replacing(self._history, durable=True) as temporary:
+            pd.DataFrame(state.rows, columns=HISTORY_COLUMNS).to_csv(temporary, index=False)
+        self._checkpoint.save(self._net, self.model.optimizer, state)
 
 
 def tensorboard(folder: Path, resumed: bool) -> list[keras.callbacks.Callback]:
@@ -181,22 +182,6 @@ def tensorboard(folder: Path, resumed: bool) -> list[keras.callbacks.Callback]:
 def has_tensorboard() -> bool:
     """Whether TensorBoard logs can be written: Keras's callback needs both packages, whatever the backend."""
     return all(importlib.util.find_spec(name) for name in ("tensorboard", "tensorflow"))
-
-
-@contextmanager
-def ema_weights(model: keras.Model) -> Iterator[None]:
-    """Give a model the EMA of its weights for the block, and its own weights back, to the last bit.
-
-    A model whose optimiser keeps no EMA stays as it is. Statistics of batch normalisation are means already.
-    """
-    weights = values_of(model.trainable_weights)
-    model.optimizer.finalize_variable_values(model.trainable_weights)
-    # copies: JAX frees what it predicts with, and the optimiser holds the same arrays
-    assign(model.trainable_weights, values_of(model.trainable_weights))
-    try:
-        yield
-    finally:
-        assign(model.trainable_weights, weights)
 
 
 def save_model(model: keras.Model, path: Path) -> None:
@@ -215,8 +200,14 @@ def cross_entropy(probabilities: np.ndarray, label_ids: np.ndarray) -> float:
     return float(-np.log(np.maximum(right, 1e-7)).mean())
 
 
-def _write_history(path: Path, rows: list[dict]) -> None:
-    with replacing(path, durable=True) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, HISTORY_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+@contextmanager
+def _ema_weights(model: keras.Model) -> Iterator[None]:
+    """Give a model the EMA of its weights, if its optimiser keeps one, and then its own back, to the last bit."""
+    weights = values_of(model.trainable_weights)
+    model.optimizer.finalize_variable_values(model.trainable_weights)
+    # copies: JAX frees what it predicts with, and the optimiser holds the same arrays
+    assign(model.trainable_weights, values_of(model.trainable_weights))
+    try:
+        yield
+    finally:
+        assign(model.trainable_weights, weights)
