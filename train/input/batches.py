@@ -1,8 +1,7 @@
 """Batches of windows, computed ahead by a thread and fed to Keras.
 
 A batch depends on its number alone, so anybody can ask for it ahead, in any order, in any thread. Training counts
-batches on through all epochs: batch number i is step i % steps of epoch i // steps. `augment` says what each window
-shows.
+batches on through all epochs: batch number i is step i % steps of epoch i // steps.
 """
 
 import sys
@@ -11,7 +10,6 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from threading import Lock
-from typing import Generic, TypeVar
 
 import keras
 import numpy as np
@@ -23,7 +21,6 @@ from train.input.windows import WindowPlan, Windows, plain_plan
 _PIECE = 64  # batches that are planned at once: for few clips, calling NumPy takes longer than its computing
 _AHEAD = 3  # batches to have ready beyond the one in use
 _QUIET_S = 0.02  # without a call, until the feed counts as unused
-Batch = TypeVar("Batch")
 
 
 class TrainingBatches:
@@ -58,11 +55,11 @@ class TrainingBatches:
         return self.windows.cut(plan, self.fill), *rest
 
     def planned(self, index: int) -> tuple[WindowPlan | np.ndarray, ...]:
-        """What batch number index shows, before it is cut.
+        """What batch number index shows, before it is cut; an epoch's last batch may be smaller.
 
         Returns:
             the plan of n windows; targets, float32 [n, n_labels], one-hot, mixed as the windows are; and weights,
-            float32 [n], likewise, where there are any. An epoch's last batch may be smaller.
+            float32 [n], likewise, where there are any.
         """
         epoch, step = divmod(index, self.steps)
         piece, place = divmod(step, _PIECE)
@@ -103,21 +100,21 @@ class CropBatches:
         return rows, self._windows.cut(plain_plan(clips, offsets))
 
 
-class Prefetch(Generic[Batch]):
+class Prefetch:
     """Batches by number, with the next three computed ahead by a thread; a context manager.
 
     Call it with 0, 1, 2, ... Any other order gives the same batches, only without the head start. A thread is
     enough, as the code that cuts windows releases the GIL.
     """
 
-    def __init__(self, get: Callable[[int], Batch], stop: int = sys.maxsize):
+    def __init__(self, get: Callable[[int], tuple], stop: int = sys.maxsize):
         """get: a pure function of a batch's number. stop: how many there are."""
         self._get, self._stop = get, stop
         self._pool = ThreadPoolExecutor(1, "batches")
-        self._futures: dict[int, Future[Batch]] = {}
+        self._futures: dict[int, Future[tuple]] = {}
         self._lock = Lock()
 
-    def __call__(self, index: int) -> Batch:
+    def __call__(self, index: int) -> tuple:
         """The result of get(index); an error of get is raised here, and a RuntimeError after the block."""
         with self._lock:
             wanted = range(index, min(index + _AHEAD + 1, self._stop))
@@ -125,7 +122,7 @@ class Prefetch(Generic[Batch]):
             future = self._futures.pop(index)
         return future.result()
 
-    def __enter__(self) -> "Prefetch[Batch]":
+    def __enter__(self) -> "Prefetch":
         return self
 
     def __exit__(self, *_error: object) -> None:

@@ -19,16 +19,13 @@ _ZERO, _ONE, _HALF, _TINY = float32(0), float32(1), float32(0.5), float32(1e-6)
 class Parts(NamedTuple):
     """The parts of clips that n windows show: one of its own clip each, and one of its partner where it is mixed.
 
-    Attributes:
-        addresses: intp [n, 2], of contiguous samples or frames. counts: int64 [n, 2], how many there are.
-        n_before: int64 [n, 2], how many silent ones come before them. Both together are at most a window's length
-            where there is a part. like: one of the arrays at the addresses, for its type.
+    Where there is a part, counts and n_before together are at most a window's length.
     """
 
-    addresses: np.ndarray
-    counts: np.ndarray
-    n_before: np.ndarray
-    like: np.ndarray
+    addresses: np.ndarray  # intp [n, 2], of contiguous samples or frames
+    counts: np.ndarray  # int64 [n, 2], how many there are
+    n_before: np.ndarray  # int64 [n, 2], how many silent ones come before them
+    like: np.ndarray  # one of the arrays at the addresses, for its type
 
 
 @_compiled

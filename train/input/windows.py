@@ -23,28 +23,17 @@ _N_BUFFERS = 32  # that are kept; more are in use at once only where somebody co
 
 @dataclass(frozen=True)
 class WindowPlan:
-    """What n windows show.
+    """What n windows show; offsets and masks are in samples or frames, each mask a first element and an end."""
 
-    Attributes:
-        clips, offsets: int64 [n], each window's clip and where in it the window begins, in samples or frames;
-            negative where silence comes first.
-        partners, partner_offsets: int64 [n], the clip that is mixed into the window (mixup), and where.
-        shares: float32 [n], the share of the window's own clip, above 0; 1 where nothing is mixed in.
-        gains: float32 [n], dB.
-        flipped: bool [n], whether the polarity is turned (raw only).
-        time_masks: int64 [n, masks, 2], first and end of the samples or frames that are hidden.
-        band_masks: int64 [n, masks, 2], first and end of the bands that are hidden.
-    """
-
-    clips: np.ndarray
-    offsets: np.ndarray
-    partners: np.ndarray
-    partner_offsets: np.ndarray
-    shares: np.ndarray
-    gains: np.ndarray
-    flipped: np.ndarray
-    time_masks: np.ndarray
-    band_masks: np.ndarray
+    clips: np.ndarray  # int64 [n]
+    offsets: np.ndarray  # int64 [n], where in its clip a window begins; negative where silence comes first
+    partners: np.ndarray  # int64 [n], the clip that is mixed into each window (mixup)
+    partner_offsets: np.ndarray  # int64 [n]
+    shares: np.ndarray  # float32 [n], of the window's own clip, above 0; 1 where nothing is mixed in
+    gains: np.ndarray  # float32 [n], dB
+    flipped: np.ndarray  # bool [n], whether the polarity is turned (raw only)
+    time_masks: np.ndarray  # int64 [n, masks, 2], what is hidden
+    band_masks: np.ndarray  # int64 [n, masks, 2], bands that are hidden
 
     def __getitem__(self, rows: slice) -> "WindowPlan":
         """Some of the windows."""
