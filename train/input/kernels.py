@@ -46,14 +46,14 @@ def cut_waveforms(parts, scales, shares, factors, masks, out):
     """
     length, span, mixed = out.shape[1], np.empty(2, parts.like.dtype), np.empty(2, float32)
     for i in range(len(out)):
-        row, own, before, share = out[i], _samples(parts, i, 0), parts.n_before[i, 0], shares[i]
+        row, own, before, share = out[i], _part(parts, i, 0), parts.n_before[i, 0], shares[i]
         _range_of(own, length, span)
         width = _range_width(span, scales[i, 0])
         if share == 1:
             silence = _write_samples(own, before, float32(span[0]), scales[i, 0] / width, _HALF, factors[i], row)
         else:
             _write_samples(own, before, _ZERO, share * scales[i, 0] / width, _ZERO, _ONE, row)
-            other = _samples(parts, i, 1)
+            other = _part(parts, i, 1)
             _range_of(other, length, span)
             level = (_ONE - share) * scales[i, 1] / _range_width(span, scales[i, 1])
             _mix_samples(other, level, row[parts.n_before[i, 1] :])
@@ -78,10 +78,10 @@ def cut_frames(parts, silences, shares, gains, loudness, fill, time_masks, band_
     width = out.shape[2]
     for i in range(len(out)):
         window, gain = out[i], gains[i]
-        _mix_frames(_frames(parts, i, 0), parts.n_before[i, 0], silences[i, 0], loudness, _ONE, window)
+        _mix_frames(_part(parts, i, 0), parts.n_before[i, 0], silences[i, 0], loudness, _ONE, window)
         if shares[i] < 1:
             _mix_frames(
-                _frames(parts, i, 1), parts.n_before[i, 1], silences[i, 1], loudness, _ONE - shares[i], window
+                _part(parts, i, 1), parts.n_before[i, 1], silences[i, 1], loudness, _ONE - shares[i], window
             )
         if gain != 0:
             for t in range(len(window)):
@@ -104,13 +104,8 @@ def _pointer(typing_context, address):
 
 
 @_compiled
-def _samples(parts, i, which):
-    return carray(_pointer(parts.addresses[i, which]), parts.counts[i, which], parts.like.dtype)
-
-
-@_compiled
-def _frames(parts, i, which):
-    shape = (parts.counts[i, which], parts.like.shape[1])
+def _part(parts, i, which):
+    shape = (parts.counts[i, which], *parts.like.shape[1:])
     return carray(_pointer(parts.addresses[i, which]), shape, parts.like.dtype)
 
 
