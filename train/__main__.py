@@ -81,15 +81,9 @@ def parse(arguments: list[str]) -> Settings:
 
 
 def _parsed(arguments: list[str], recipe: Recipe) -> Settings:
-    default = Flags(
-        data=DataFlags(),
-        folds=SplitFlags(strata=recipe.strata),
-        net=NetFlags(model=tyro.MISSING),
-        schedule=recipe.part(ScheduleFlags),
-        augmentation=recipe.part(AugmentationFlags),
-        prediction=recipe.part(PredictionFlags),
-        hardware=HardwareFlags(),
-    )
+    parts = [recipe.part(group) for group in (ScheduleFlags, AugmentationFlags, PredictionFlags)]
+    split = SplitFlags(strata=recipe.strata)
+    default = Flags(DataFlags(), split, NetFlags(model=tyro.MISSING), *parts, HardwareFlags())
     options = {"description": help_text(_DESCRIPTION), "default": default, "config": (OmitArgPrefixes,)}
     flags = tyro.cli(Flags, prog="python -m train", args=arguments, **options)
     values = {name: value for group in vars(flags).values() for name, value in vars(group).items()}
@@ -99,7 +93,11 @@ def _parsed(arguments: list[str], recipe: Recipe) -> Settings:
 def _act(command: Command, arguments: list[str]) -> int:
     if arguments[:1] == ["ls"]:
         options = {"description": help_text(LIST_DESCRIPTION), "args": arguments[1:]}
-        return _list(command, tyro.cli(ListSettings, prog="python -m train ls", **options))
+        lines, refused = runs_table(tyro.cli(ListSettings, prog="python -m train ls", **options).work)
+        for line in refused:
+            command.say(line)
+        command.result(lines)
+        return DONE
     settings = parse(arguments)
     check(settings)
     check_backend()
@@ -123,14 +121,6 @@ def _act(command: Command, arguments: list[str]) -> int:
         again = " without --force" if settings.force and progress.begun else ""
         command.resume = f"rerun the same command{again} to resume {progress.place}"
     command.result(result_table(folder))
-    return DONE
-
-
-def _list(command: Command, settings: ListSettings) -> int:
-    lines, refused = runs_table(settings.work)
-    for line in refused:
-        command.say(line)
-    command.result(lines)
     return DONE
 
 

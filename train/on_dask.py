@@ -69,12 +69,10 @@ class _Wanted(RunProgress):
         self._worker, self._key, self._of = worker, task, fold
 
     def begin_epoch(self, epoch: int) -> None:
-        """Look."""
         self._look()
         super().begin_epoch(epoch)
 
     def batch(self, n_clips: int, loss: float) -> None:
-        """Look."""
         self._look()
         super().batch(n_clips, loss)
 

@@ -210,9 +210,8 @@ def resolve(settings: Settings, cache: "Cache") -> "tuple[Settings, Store]":
     store = cache.open_store(kind, store=settings.store, **numbers)
     filled = {flag: getattr(store.specification, number) for flag, number in flags.items()}
     for flag, value in filled.items():
-        _require(
-            getattr(settings, flag) in (None, value), flag, f"{value} for {store.name}", getattr(settings, flag)
-        )
+        asked = getattr(settings, flag)
+        _require(asked in (None, value), flag, f"{value} for {store.name}", asked)
     if kind == "mfcc":
         most = store.specification.n_mfcc
         _require(settings.n_mfcc <= most, "mfcc", f"at most {most} for {store.name}", settings.n_mfcc)
@@ -253,12 +252,10 @@ def check(settings: Settings) -> None:
             _require(low <= values[name] <= high, name, f"{low} to {high:,}", values[name])
     for fold in settings.fold:
         _require(0 <= fold < 10_000, "fold", "0 to 9,999", fold)
-    kinds = " or ".join(settings.net.kinds)
-    _require(
-        settings.kind in settings.net.kinds, "features", f"{kinds}, which {settings.model} reads", settings.kind
-    )
+    kinds, kind = " or ".join(settings.net.kinds), settings.kind
+    _require(kind in settings.net.kinds, "features", f"{kinds}, which {settings.model} reads", kind)
     for name in ("sr", "mfcc", "mfcc_sr", "n_mels"):
-        read = name not in _OF_OTHER_KINDS[settings.kind]
+        read = name not in _OF_OTHER_KINDS[kind]
         rule = f"left out for {settings.model}, which reads {settings.features or kinds}"
         _require(read or values[name] is None, name, rule, values[name])
     for name in ("folds", "group_by"):

@@ -35,7 +35,6 @@ class SeedDropout(keras.callbacks.Callback):
         self._net, self._seed, self._fold = net, seed, fold
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Seed those of the epoch."""
         self._epoch = epoch
         for number, layer in enumerate(self._net.layers):
             if isinstance(layer, keras.layers.Dropout) and layer.rate:
@@ -60,11 +59,9 @@ class ErrorOnNaN(keras.callbacks.Callback):
         self._fold, self._learning_rate = fold, learning_rate
 
     def on_train_batch_end(self, batch: int, logs: dict) -> None:
-        """Look at the mean loss of the epoch so far."""
         self._look("loss", logs["loss"])
 
     def on_epoch_end(self, epoch: int, logs: dict) -> None:
-        """Look at the validation loss, if there is one."""
         self._look("validation loss", logs.get("val_loss", 0.0))
 
     def _look(self, name: str, loss: float) -> None:
@@ -123,26 +120,6 @@ class Validation(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-class Report(keras.callbacks.Callback):
-    """Tells the progress display of batches and epochs. ProgbarLogger knows one fold, and no validation of ours."""
-
-    def __init__(self, progress: RunProgress, n_clips: int, batch_size: int):
-        super().__init__()
-        self._progress, self._n_clips, self._batch_size = progress, n_clips, batch_size
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Begin the epoch's bar."""
-        self._progress.begin_epoch(epoch)
-
-    def on_train_batch_end(self, batch: int, logs: dict) -> None:
-        """Move the bar."""
-        self._progress.batch(min((batch + 1) * self._batch_size, self._n_clips), logs["loss"])
-
-    def on_epoch_end(self, epoch: int, logs: dict) -> None:
-        """Show the scores."""
-        self._progress.end_epoch(logs)
-
-
 class SaveEpoch(keras.callbacks.Callback):
     """Writes the history and then the checkpoint; stands behind all callbacks that change the state.
 
@@ -157,7 +134,6 @@ class SaveEpoch(keras.callbacks.Callback):
         self._net, self._state, self._history, self._checkpoint = net, state, history, checkpoint
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Start the clock."""
         self._started = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict) -> None:
@@ -170,6 +146,15 @@ class SaveEpoch(keras.callbacks.Callback):
         with replacing(self._history, durable=True) as temporary:
             pd.DataFrame(state.rows, columns=HISTORY_COLUMNS).to_csv(temporary, index=False)
         self._checkpoint.save(self._net, self.model.optimizer, state)
+
+
+def report(progress: RunProgress, n_clips: int, batch_size: int) -> keras.callbacks.Callback:
+    """Tells the progress display of batches and epochs. ProgbarLogger knows one fold, and no validation of ours."""
+    return keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: progress.begin_epoch(epoch),
+        on_train_batch_end=lambda batch, logs: progress.batch(min((batch + 1) * batch_size, n_clips), logs["loss"]),
+        on_epoch_end=lambda epoch, logs: progress.end_epoch(logs),
+    )
 
 
 def tensorboard(folder: Path, resumed: bool) -> list[keras.callbacks.Callback]:
