@@ -113,8 +113,11 @@ def run_job(job: Job, durable: bool = False, before_commit: Callable[[], None] =
         for slot, source in zip(lacking, sources, strict=True):
             of_slot = [output for output in outputs if output.lacks(slot)]
             _fill(slot, source, of_slot, buffers)
-            if job.stop_on_error:
-                _stop_if_failed(slot, of_slot)
+            results = (output.results[slot.number] for output in of_slot)
+            failed = [result for result in results if result.status == Status.FAILED or result.retry]
+            if job.stop_on_error and failed:
+                path = escaped(slot.folder / slot.file)
+                raise StoppedError(f"{path}: {failed[0].reason}; stopped, as --on-error stop asks")
         return [output.writer.commit(output.results.values(), computed_by()) for output in outputs]
 
 
@@ -179,17 +182,10 @@ class _Output:
         self._note(slot, digest, 0.0, status=Status.FAILED, reason=reason, retry=retry)
 
     def _note(self, slot: Slot, digest: str, largest: float, **result) -> None:
-        self.results[slot.number] = SlotResult(
-            slot=slot.number,
-            digest=digest,
-            value=self.kind.value(self.specification, largest),
-            file=slot.file,
-            size=slot.size,
-            mtime_ns=slot.mtime_ns,
-            native_rate=max(0, slot.header.native_rate),
-            native_samples=slot.header.native_samples,
-            **result,
-        )
+        header, value = slot.header, self.kind.value(self.specification, largest)
+        of_file = {"file": slot.file, "size": slot.size, "mtime_ns": slot.mtime_ns}
+        of_file |= {"native_rate": max(0, header.native_rate), "native_samples": header.native_samples}
+        self.results[slot.number] = SlotResult(slot=slot.number, digest=digest, value=value, **of_file, **result)
 
 
 def _sources(slots: list[Slot]) -> Iterator[object]:
@@ -272,11 +268,3 @@ def _passes(
                 yield block[first : first + size]
 
     return lambda: inputs(blocks(), rate, needs)
-
-
-def _stop_if_failed(slot: Slot, outputs: list[_Output]) -> None:
-    for output in outputs:
-        result = output.results[slot.number]
-        if result.status == Status.FAILED or result.retry:
-            path = escaped(slot.folder / slot.file)
-            raise StoppedError(f"{path}: {result.reason}; stopped, as --on-error stop asks")
