@@ -236,7 +236,7 @@ class _Check:
         begin, slots = receipt.group * self.specification.chunk_length, [result.slot for result in receipt.slots]
         offsets = {slot: int(self._starts[slot]) - begin for slot in slots if slot < len(self._starts)}
         n = len(receipt.checksums)
-        return GroupWriter(self.store, self.specification, receipt.group, n, offsets, receipt, keep_retries=True)
+        return GroupWriter(self.store, self.specification, receipt.group, n, offsets, receipt)
 
     def update(self, writer: CacheWriter, receipts: Receipts) -> None:
         """Bring metadata and arrays by slot up to date."""

@@ -190,7 +190,6 @@ class GroupWriter:
         earlier: Receipt | None = None,
         durable: bool = False,
         check: Callable[[], None] = lambda: None,
-        keep_retries: bool = True,
         memory: np.ndarray | None = None,
     ):
         """Begin a group.
