@@ -102,18 +102,6 @@ def _every_folder(base: Path) -> list[Path]:
     return paths
 
 
-def _checked_weights(weights: tuple[float, ...], n_folders: int) -> list[float]:
-    given = " ".join(f"{weight:g}" for weight in weights)
-    if weights and len(weights) != n_folders:
-        raise PredictionsError(
-            f"--weights must be {n_folders} numbers, one for each folder, got {len(weights)} ({given}); "
-            "give them after the folders"
-        )
-    if weights and (not np.isfinite(weights).all() or min(weights) < 0 or max(weights) == 0):
-        raise PredictionsError(f"--weights must be 0 or more and not all 0, got {given}; see --help")
-    return list(weights) or [1.0] * n_folders
-
-
 def run(settings: Settings) -> list[str]:
     """Combine, write the submissions, and give the lines to print: the table, notes, and where the files are.
 
@@ -121,7 +109,14 @@ def run(settings: Settings) -> list[str]:
     """
     outputs = planned(settings)
     paths = list(dict.fromkeys(path for members in outputs.values() for path in members))
-    weights = dict(zip(paths, _checked_weights(settings.weights, len(paths)), strict=True))
+    given = settings.weights or (1.0,) * len(paths)
+    words = " ".join(f"{weight:g}" for weight in given)
+    if len(given) != len(paths):
+        rule = f"{len(paths)} numbers, one for each folder, got {len(given)} ({words})"
+        raise PredictionsError(f"--weights must be {rule}; give them after the folders")
+    if not np.isfinite(given).all() or min(given) < 0 or max(given) == 0:
+        raise PredictionsError(f"--weights must be 0 or more and not all 0, got {words}; see --help")
+    weights = dict(zip(paths, given, strict=True))
     folders = {path: open_predictions(path) for path in paths}
     refuse_misfits(list(folders.values()))
     if not settings.partial:

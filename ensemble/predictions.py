@@ -358,9 +358,9 @@ def _write_description(folder: PredictionsFolder) -> None:
     files.write_json(path / "config.json", folder.config)
 
 
-def _fold_words(folder: PredictionsFolder) -> pd.Series:
+def _fold_words(folder: PredictionsFolder) -> list[str]:
     """Each training clip's fold as folds.csv has it."""
-    return pd.Series(folder.folds).astype(str).where(folder.folds != IN_NO_FOLD, "")
+    return ["" if fold == IN_NO_FOLD else str(fold) for fold in folder.folds]
 
 
 def dataset_difference(expected: PredictionsFolder, found: PredictionsFolder) -> str:
@@ -387,11 +387,14 @@ def _dataset(folder: PredictionsFolder) -> dict[str, list[str]]:
     }
 
 
-def _binding(folder: PredictionsFolder) -> dict[str, dict | list[str]]:
-    settings, *others = folder.config.get("settings", {}), ("model", "n_folds", "seed"), ("n_parameters", "stores")
-    run, its_input = ({name: folder.config.get(name) for name in names} for names in others)
-    folds = {"fold of folds.csv": list(_fold_words(folder))}
-    return {"run": {**settings, **run}, **_dataset(folder), **folds, "input": its_input}
+def _binding(folder: PredictionsFolder) -> dict[str, dict[str, Any] | list[str]]:
+    config = folder.config
+    return {
+        "run": config.get("settings", {}) | {name: config.get(name) for name in ("model", "n_folds", "seed")},
+        **_dataset(folder),
+        "fold of folds.csv": _fold_words(folder),
+        "input": {name: config.get(name) for name in ("n_parameters", "stores")},
+    }
 
 
 def _differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
