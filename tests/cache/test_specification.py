@@ -1,13 +1,13 @@
-import dataclasses
-
+import msgspec
 import numpy as np
 import pytest
 import soxr
 
-from cache.plan import pack
+from cache.layout import pack
 from cache.specification import (
     GROUP_SECONDS,
     GROUP_SLOTS,
+    LogmelSpecification,
     MfccSpecification,
     RawSpecification,
     from_dict,
@@ -114,12 +114,11 @@ def test_names_say_the_numbers_and_hash_the_rest():
 
 
 def test_every_field_that_is_not_in_the_name_changes_it():
-    for default in (RawSpecification(), MfccSpecification()):
-        for field in dataclasses.fields(default):
-            value = getattr(default, field.name)
+    for default in (RawSpecification(), MfccSpecification(), LogmelSpecification()):
+        for name in default.__struct_fields__:
+            value = getattr(default, name)
             changed = value + "x" if isinstance(value, str) else 60 if value is None else value * 2
-            other = dataclasses.replace(default, **{field.name: changed})
-            assert other.name != default.name, field.name
+            assert msgspec.structs.replace(default, **{name: changed}).name != default.name, name
 
 
 def test_hash_depends_on_values_alone():
@@ -132,9 +131,38 @@ def test_dict_round_trip(specification):
     assert from_dict(specification.to_dict()) == specification
 
 
-@pytest.mark.parametrize("values", [{"kind": "chroma"}, {"kind": "raw", "bits": 24}, {}])
-def test_unknown_kinds_and_fields_are_refused(values):
-    with pytest.raises((KeyError, TypeError)):
+RAW, MFCC = RawSpecification().to_dict(), MfccSpecification().to_dict()
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({**RAW, "kind": "chroma"}, "Invalid value 'chroma' - at `$.kind`"),
+        ({}, "missing required field `kind`"),
+        ([], "Expected `object`, got `array`"),
+        (None, "Expected `object`, got `null`"),
+        ({**RAW, "kind": ["raw"]}, "Expected `str`, got `.*` - at `$.kind`"),
+        ({**RAW, "bits": 24}, "unknown field `bits`"),
+        ({"kind": "raw", "sample_rate": 100}, "misses field `channels`"),
+        ({**RAW, "sample_rate": "100"}, "Expected `int`, got `str` - at `$.sample_rate`"),
+        ({**RAW, "sample_rate": True}, "Expected `int`, got `bool` - at `$.sample_rate`"),
+        ({**RAW, "sample_rate": 100.0}, "Expected `int`, got `float` - at `$.sample_rate`"),
+        ({**RAW, "sample_rate": 0}, "Expected `int` >= 1 - at `$.sample_rate`"),
+        ({**RAW, "sample_rate": 10**300}, "Expected `int` <= 10000000 - at `$.sample_rate`"),
+        ({**RAW, "dtype": "object"}, "'object' - at `$.dtype`"),
+        ({**RAW, "dtype": None}, "`$.dtype`"),
+        ({**RAW, "channels": "left"}, "'left' - at `$.channels`"),
+        ({**RAW, "trim_db": float("nan")}, "Expected `float` > 0.0 - at `$.trim_db`"),
+        ({**RAW, "trim_db": False}, "got `bool` - at `$.trim_db`"),
+        ({**MFCC, "n_mfcc": -1}, "Expected `int` >= 1 - at `$.n_mfcc`"),
+        ({**MFCC, "top_db": None}, "got `null` - at `$.top_db`"),
+        ({**MFCC, "amin": "1e-10"}, "got `str` - at `$.amin`"),
+        ({**MFCC, "hop_length": [512]}, "`$.hop_length`"),
+    ],
+    ids=str,
+)
+def test_fields_are_checked_like_input_from_outside(values, says):
+    with pytest.raises(ValueError, match=says.replace("$.", r"\$\.")):
         from_dict(values)
 
 
