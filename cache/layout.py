@@ -134,7 +134,10 @@ def by_slot(receipts: Receipts, name: str, n_slots: int, dtype: type) -> np.ndar
 def store_files(
     plan: pd.DataFrame, specification: Specification, receipts: Receipts, versions: dict[str, str], generation: int
 ) -> dict[str, bytes]:
-    """All files of a store but its feature chunks, by key, in the order to write them in: the root's metadata last.
+    """All files of a store but its feature chunks, by key, in the order to write them in.
+
+    Of the arrays by slot, a reader reads length, value and status in this order. So it takes a new result as OK
+    only with its numbers: here the length comes after the value, and the status after the length.
 
     Args:
         versions: of the libraries that the store was begun with, see `cache.receipts.begun_with`.
@@ -146,7 +149,7 @@ def store_files(
         "versions": versions,
         "receipts": {"n": len(receipts), "checksum": receipts.checksum},
     }
-    fields = {"length": "length", specification.slot_value: "value", "status": "status"}
+    fields = {specification.slot_value: "value", "length": "length", "status": "status"}
     arrays, files = {"start": slot_starts(plan, specification)}, {}
     for name, field in fields.items():
         arrays[name] = by_slot(receipts, field, len(plan), slot_array_names(specification)[name])
@@ -175,8 +178,8 @@ def slot_array_metadata(dtype: str, n_slots: int) -> dict:
 
 
 def slot_array_names(specification: Specification) -> dict[str, str]:
-    """The arrays by slot of a store: name and dtype."""
-    return {"start": "int64", "length": "int64", "status": "uint8", specification.slot_value: "float32"}
+    """The arrays by slot of a store, in the order to read them in: name and dtype."""
+    return {"start": "int64", "length": "int64", specification.slot_value: "float32", "status": "uint8"}
 
 
 def feature_chunk_key(specification: Specification, chunk: int) -> str:

@@ -74,7 +74,13 @@ class CacheWriter:
                 make_folder(folder.path(), durable)
         files = store_files(plan, specification, receipts, versions, self.tables.generation)
         same = each(lambda key: store.holds(key, files[key]), list(files), store)
-        for key in [key for key, is_same in zip(files, same, strict=True) if not is_same]:
+        changed = [key for key, is_same in zip(files, same, strict=True) if not is_same]
+        for key in [key for key in changed if key.startswith("status/c/") and store.look(key)]:
+            before = store.read(key)
+            lowered = bytes(map(min, before, files[key]))
+            if lowered != before:  # what is taken back is pending before its numbers go
+                store.write(key, lowered, durable)
+        for key in changed:
             store.write(key, files[key], durable)
 
 
