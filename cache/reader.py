@@ -9,6 +9,8 @@ when there are too many, and arrays that were handed out keep their own map aliv
 import mmap
 import os
 import resource
+import weakref
+from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated
@@ -168,28 +170,32 @@ class Store:
         Raises:
             CacheError: no store, a foreign one, a newer one, or one whose specification is not its name's.
         """
-        self.name = storage.name
-        try:
-            self.storage = storage.hold()
-        except OSError as error:
-            raise CacheError(f"{storage}: no store here ({error.strerror}); see `python -m cache ls`") from error
+        self.storage, self.name, self._held = storage, storage.name, None
+        if storage.is_local:
+            try:
+                self._held = os.open(storage.path(), os.O_RDONLY | os.O_DIRECTORY)
+            except OSError as error:
+                raise CacheError(
+                    f"{storage}: no store here ({error.strerror}); see `python -m cache ls`"
+                ) from error
+            weakref.finalize(self, os.close, self._held)
         self.attributes = read_attributes(self.storage)
         self.specification = from_dict(self.attributes["specification"])
         self.generation: int = self.attributes["generation"]
         try:
             for name, dtype in layout.slot_array_names(self.specification).items():
                 setattr(self, name, _slot_array(self.storage, name, dtype))
-            if not len(self.start) == len(self.length) == len(self.status) or self.status.max(initial=0) > max(
-                Status
-            ):
+            lengths = {len(self.start), len(self.length), len(self.status)}
+            if len(lengths) > 1 or self.status.max(initial=0) > max(Status):
                 raise ValueError("its arrays do not belong together")
             self.n_chunks = _count_chunks(self.storage, self.specification)
         except (ValueError, RecursionError, OSError) as error:
             self.check_current()
             raise DamagedError(f"{storage}: damaged, cannot read its arrays; {_REPAIR}") from error
+        self.check_current()
         half_written = (self.length == 0) & np.isin(self.status, [Status.OK, Status.TRUNCATED])
         self.status = np.where(half_written, np.uint8(Status.PENDING), self.status)
-        self._map = lru_cache(map_limit())(partial(_map_chunk, self.storage, self.specification))
+        self._map = lru_cache(map_limit())(partial(_map_chunk, self.storage, self._held, self.specification))
 
     @property
     def identity(self) -> dict:
@@ -203,7 +209,7 @@ class Store:
         Raises:
             CacheError: the store was replaced or removed.
         """
-        _check_current(self.storage)
+        _check_current(self.storage, self._held)
 
     def chunk_path(self, chunk: int) -> Path:
         """A feature chunk's file."""
@@ -233,25 +239,29 @@ class Store:
         return np.concatenate([parts[0][start - first * length :], *parts[1:-1], parts[-1][: stop - last * length]])
 
 
-def _check_current(storage: Storage) -> None:
-    if not storage.is_current():
-        raise CacheError(f"{storage}: was replaced or removed while it was read; start again")
+def _check_current(storage: Storage, held: int | None) -> None:
+    """Refuse a folder that has taken the place of the one whose descriptor is held; a bucket has none."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        if held is None or os.path.samestat(os.fstat(held), os.stat(storage.path())):
+            return
+    raise CacheError(f"{storage}: was replaced or removed while it was read; start again")
 
 
-def _map_chunk(storage: Storage, specification: Specification, number: int) -> np.ndarray:
+def _map_chunk(storage: Storage, held: int | None, specification: Specification, number: int) -> np.ndarray:
     key = feature_chunk_key(specification, number)
-    path, size = storage.path(key), specification.chunk_bytes
+    path, size, features = storage.path(key), specification.chunk_bytes, None
     try:
         with open(storage.open(key), "rb") as file:
             found = f"{os.fstat(file.fileno()).st_size} bytes"
             if found == f"{size} bytes":
                 features = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), specification.dtype)
-                return features.reshape(specification.chunk_length, *specification.item_shape)
     except OSError as error:
-        _check_current(storage)
         found = "no file" if isinstance(error, FileNotFoundError) else error.strerror
-    what = f"chunk must have {size} bytes, got {found}; run `python -m cache verify`, then featurize"
-    raise DamagedError(f"{path}: {what}")
+    _check_current(storage, held)  # now, so that what was opened is known to be its own
+    if features is None:
+        what = f"chunk must have {size} bytes, got {found}; run `python -m cache verify`, then featurize"
+        raise DamagedError(f"{path}: {what}")
+    return features.reshape(specification.chunk_length, *specification.item_shape)
 
 
 def open_cache(place: "str | Path | Storage") -> Cache:

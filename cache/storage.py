@@ -14,7 +14,6 @@ import re
 import secrets
 import shutil
 import stat
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,8 +27,7 @@ from common import EarmarkError
 from common.files import is_temporary, sync, write_atomic
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
-_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 _ENVIRONMENT = ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_ACCESS_KEY_ID")  # on which a client depends
 _FORBIDDEN = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
 
@@ -78,14 +76,6 @@ class Storage:
         self.write(staged, data, durable)
         return staged
 
-    def hold(self) -> "Storage":
-        """On a disk, the folder that is there now; a bucket has no folders that could be replaced as a whole."""
-        return self
-
-    def is_current(self) -> bool:
-        """Whether what `hold` gave is still what lies at this place."""
-        return True
-
     def sweep(self) -> None:
         """Remove our temporary files, which killed writers left."""
         for file in self.files():
@@ -106,7 +96,6 @@ class LocalStorage(Storage):
     """A folder on a disk; it need not be there yet."""
 
     is_local = True
-    _held: int | None = None  # the descriptor of the folder that is held
 
     def __init__(self, path: str | Path):
         self._path = Path(path)
@@ -118,9 +107,6 @@ class LocalStorage(Storage):
     def __truediv__(self, name: str) -> "LocalStorage":
         return LocalStorage(self._path / name)
 
-    def __reduce__(self):
-        return LocalStorage, (str(self._path),)
-
     @property
     def parent(self) -> "LocalStorage":
         """The folder that this one lies in."""
@@ -130,40 +116,25 @@ class LocalStorage(Storage):
         """The path of a file."""
         return self._path / key
 
-    def hold(self) -> "LocalStorage":
-        """The folder that is there now, read through a descriptor: another one put in its place is not seen.
-
-        Raises:
-            OSError: there is no folder.
-        """
-        held = LocalStorage(self._path)
-        held._held = os.open(self._path, _FOLDER)
-        weakref.finalize(held, os.close, held._held)
-        return held
-
-    def is_current(self) -> bool:
-        """Whether the folder that `hold` opened is still the one of this path."""
-        try:
-            return self._held is None or os.path.samestat(os.fstat(self._held), os.stat(self._path))
-        except OSError:
-            return False
-
     def open(self, key: str) -> int:
         """A descriptor of a file, to read. Anything else, a pipe say, is refused at once.
 
         Raises:
             OSError: there is none, or it is not a regular file.
         """
-        with self._errors(key):
-            descriptor = os.open(self._at(key), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._held)
-            if stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return descriptor
-            os.close(descriptor)
-            raise OSError(errno.EINVAL, "not a regular file")
+        path = str(self.path(key))
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        except ValueError as error:  # a name with a NUL or a lone surrogate
+            raise OSError(errno.EINVAL, "not a name that a file can have", path) from error
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", path)
 
     def read_with_look(self, key: str, n_bytes: int | None = None) -> tuple[bytes, File]:
         """The bytes of a file, or its first n_bytes, and what `look` says of the whole; errors as of `read`."""
-        with open(self.open(key), "rb") as file, self._errors(key):
+        with open(self.open(key), "rb") as file:
             return file.read(-1 if n_bytes is None else n_bytes), _file(key, os.fstat(file.fileno()))
 
     def write(self, key: str, data: bytes | memoryview, durable: bool = False) -> None:
@@ -192,8 +163,9 @@ class LocalStorage(Storage):
             OSError: it cannot be seen, for want of permission say.
         """
         try:
-            with self._errors(key):
-                found = os.stat(self._at(key), dir_fd=self._held)
+            found = os.stat(self.path(key))
+        except ValueError:  # no name that a file can have
+            return None
         except OSError as error:
             if error.errno in _NO_FILE:
                 return None
@@ -202,15 +174,13 @@ class LocalStorage(Storage):
 
     def files(self, prefix: str = "") -> Iterator[File]:
         """Every regular file below, or below a folder of it, sorted by key; links to folders are not followed."""
-        top, files = os.path.join(self._at(prefix), "."), []  # the dot: a link at the top is followed
-        with suppress(FileNotFoundError, NotADirectoryError):
-            for root, _, names, folder in os.fwalk(top, dir_fd=self._held):
-                below = os.path.normpath(os.path.join(prefix, root[len(top) :].lstrip("/")))
-                for name in names:
-                    with suppress(OSError):  # a link that leads nowhere, or a file that was removed just now
-                        found = os.stat(name, dir_fd=folder)
-                        if stat.S_ISREG(found.st_mode):
-                            files.append(_file(name if below == "." else f"{below}/{name}", found))
+        files = []
+        for root, _, names in os.walk(self.path(prefix)):
+            for path in (os.path.join(root, name) for name in names):
+                with suppress(OSError):  # a link that leads nowhere, or a file that was removed just now
+                    found = os.stat(path)
+                    if stat.S_ISREG(found.st_mode):
+                        files.append(_file(os.path.relpath(path, self._path), found))
         return iter(sorted(files, key=lambda file: file.key))
 
     def names(self, prefix: str = "") -> list[str]:
@@ -223,18 +193,6 @@ class LocalStorage(Storage):
     def exists(self) -> bool:
         """Whether the folder is there."""
         return self._path.is_dir()
-
-    def _at(self, key: str) -> Path | str:
-        return self.path(key) if self._held is None else key or "."
-
-    @contextmanager
-    def _errors(self, key: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(self.path(key))) from error
-        except ValueError as error:  # a name with a NUL or a lone surrogate
-            raise OSError(errno.EINVAL, "not a name that a file can have", str(self.path(key))) from error
 
 
 def _file(key: str, found: os.stat_result) -> File:

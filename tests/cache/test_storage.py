@@ -95,7 +95,7 @@ def _fifo(path: Path) -> None:
 def test_what_is_no_file_is_refused_at_once(tmp_path, make, reason):
     make(tmp_path / "chunk")
     storage = LocalStorage(tmp_path)
-    for ask in (storage.read, storage.open, storage.hold().read):
+    for ask in (storage.read, storage.open):
         with pytest.raises(OSError, match=rf"{reason}.*/chunk"):
             ask("chunk")
     assert storage.look("chunk") is None and list(storage.files()) == [] and storage.names() == ["chunk"]
@@ -106,18 +106,6 @@ def test_a_name_that_no_file_can_have_is_an_error_of_a_disk(tmp_path, name):
     with pytest.raises(OSError):
         LocalStorage(tmp_path).read(name)
     assert LocalStorage(tmp_path).look(name) is None
-
-
-def test_a_folder_that_is_held_is_read_after_another_took_its_place(tmp_path):
-    storage = LocalStorage(tmp_path / "a")
-    storage.write("f/x", b"old")
-    held = storage.hold()
-    assert held.is_current()
-    (tmp_path / "a").rename(tmp_path / "b")
-    assert not held.is_current()
-    storage.write("f/x", b"new")
-    assert held.read("f/x") == b"old" and [file.key for file in held.files("f")] == ["f/x"]
-    assert not held.is_current() and storage.read("f/x") == b"new"
 
 
 @pytest.mark.parametrize("text", ["data", "/tmp/a b", "../x", "s3", "a:b"])
