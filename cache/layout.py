@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from cache.receipts import Receipts
+from cache.receipts import Receipt, Receipts
 from cache.specification import GROUP_SECONDS, GROUP_SLOTS, Specification
 from cache.storage import CacheError
 
@@ -190,6 +190,12 @@ def feature_chunk_key(specification: Specification, chunk: int) -> str:
     'features/c/7/0'
     """
     return "/".join(["features/c", str(chunk), *("0" for _ in specification.item_shape)])
+
+
+def counted_chunks(specification: Specification, receipt: Receipt) -> list[tuple[str, str]]:
+    """Key and checksum of each chunk that a receipt counts."""
+    chunks = enumerate(receipt.checksums, receipt.group)
+    return [(feature_chunk_key(specification, chunk), digits) for chunk, digits in chunks]
 
 
 def _array_metadata(shape: list, chunk: list, dtype: str, names: Sequence[str], attributes: dict) -> dict:

@@ -21,7 +21,7 @@ import pandas as pd
 
 from cache import layout
 from cache.layout import SLOTS_PER_CHUNK, chunks_per_slot, feature_chunk_key, slot_starts
-from cache.receipts import Receipts, Status, chunk_files, done_groups
+from cache.receipts import Receipts, Status, checksum, chunk_files, done_groups
 from cache.specification import KINDS, Specification, from_dict
 from cache.storage import CacheError, DamagedError, Storage, each, open_storage
 from cache.tables import Tables, read_tables
@@ -200,8 +200,8 @@ class Store:
     @property
     def identity(self) -> dict:
         """What a run notes of the store that it read: name, specification, checksum over its receipts."""
-        checksum = self.attributes["receipts"]["checksum"]
-        return {"name": self.name, "specification": self.specification.to_dict(), "checksum": checksum}
+        digits = self.attributes["receipts"]["checksum"]
+        return {"name": self.name, "specification": self.specification.to_dict(), "checksum": digits}
 
     def check_current(self) -> None:
         """Refuse to go on where another folder has taken the place of the one that was opened.
@@ -214,6 +214,21 @@ class Store:
     def chunk_path(self, chunk: int) -> Path:
         """A feature chunk's file."""
         return self.storage.path(feature_chunk_key(self.specification, chunk))
+
+    def read_chunk(self, key: str, expected: str) -> bytes:
+        """The bytes of a feature chunk, for a copy of them.
+
+        Args:
+            expected: their checksum, by the chunk's receipt.
+        Raises:
+            CacheError: they have another one, or the store was replaced. OSError: they cannot be read.
+        """
+        data = self.storage.read(key, self.specification.chunk_bytes + 1)
+        if (found := checksum(data)) != expected:
+            self.check_current()
+            advice = f"run `python -m cache verify --cache {self.storage.parent}`, then featurize"
+            raise DamagedError(f"{self.storage}/{key}: chunk's checksum must be {expected}, got {found}; {advice}")
+        return data
 
     def chunk(self, number: int) -> np.ndarray:
         """A chunk's features, [chunk_length, ...]: a read-only view of its memory map. Threads may share a store.

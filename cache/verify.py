@@ -16,7 +16,7 @@ from enum import Enum
 
 import numpy as np
 
-from cache.layout import feature_chunk_key, slot_starts, store_files
+from cache.layout import counted_chunks, slot_starts, store_files
 from cache.reader import known_specification, read_attributes, store_names
 from cache.receipts import (
     Receipt,
@@ -228,8 +228,7 @@ class _Check:
 
     def chunks(self, receipt: Receipt) -> list[tuple[str, str]]:
         """Key and checksum of each chunk that a receipt counts."""
-        chunks = enumerate(receipt.checksums, receipt.group)
-        return [(feature_chunk_key(self.specification, chunk), digits) for chunk, digits in chunks]
+        return counted_chunks(self.specification, receipt)
 
     def writer(self, receipt: Receipt) -> GroupWriter:
         """A writer of a group; its `kept` are the results that are sound."""

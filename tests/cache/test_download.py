@@ -197,7 +197,9 @@ def test_a_store_that_changes_meanwhile_is_refused(place, tmp_path):
     source = open_cache(place)
     store = source.open_store("raw")
     _change_group(place, 1, 9)
-    with pytest.raises(CacheError, match=r"raw-100\.zarr: was changed while it was downloaded; start again"):
+    with pytest.raises(
+        CacheError, match=r"raw-100\.zarr: its receipts are not those that were opened; start again, or run `"
+    ):
         local_store(source, store, tmp_path)
 
 
