@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
+from urllib.parse import quote
 
 from common import EarmarkError
 from common.files import is_temporary, sync, write_atomic
@@ -213,7 +214,7 @@ class BucketStorage(Storage):
         return f"{self._bucket}/{self._prefix}".rstrip("/")
 
     def __truediv__(self, name: str) -> "BucketStorage":
-        return BucketStorage(self._bucket, self._key(name))
+        return BucketStorage(self._bucket, f"{self._prefix}/{name}".strip("/"))
 
     @property
     def parent(self) -> "BucketStorage":
@@ -233,7 +234,7 @@ class BucketStorage(Storage):
         options = {} if n_bytes is None else {"range": (0, n_bytes)}
         try:
             with self._errors(key) as (obstore, client):
-                found = obstore.get(client, self._key(key), options=options)
+                found = obstore.get(client, key, options=options)
                 return bytes(found.bytes()), _object(key, found.meta)
         except OSError as error:
             if "InvalidRange" in str(error) and (file := self.look(key)):  # an empty object has no range
@@ -243,7 +244,7 @@ class BucketStorage(Storage):
     def write(self, key: str, data: bytes | memoryview, durable: bool = False) -> None:
         """Put an object."""
         with self._errors(key) as (obstore, client):
-            obstore.put(client, self._key(key), memoryview(data).cast("B"), use_multipart=False)
+            obstore.put(client, key, memoryview(data).cast("B"), use_multipart=False)
 
     def write_if(self, key: str, data: bytes, etag: str | None) -> str:
         """Put an object only where there is none (etag None), or only in place of the one with that ETag.
@@ -256,7 +257,7 @@ class BucketStorage(Storage):
         mode = "create" if etag is None else {"e_tag": etag}
         try:
             with self._errors(key) as (obstore, client):
-                return obstore.put(client, self._key(key), data, mode=mode)["e_tag"]
+                return obstore.put(client, key, data, mode=mode)["e_tag"]
         except FileExistsError:
             with suppress(OSError):  # ours, where the answer to a first try was lost
                 found, file = self.read_with_look(key)
@@ -267,47 +268,44 @@ class BucketStorage(Storage):
     def publish(self, staged: str, key: str, durable: bool = False) -> None:
         """Give what was staged its key; the bucket copies it."""
         with self._errors(key) as (obstore, client):
-            obstore.rename(client, self._key(staged), self._key(key))
+            obstore.rename(client, staged, key)
 
     def remove(self, key: str) -> None:
         """Delete an object; that it is missing is fine."""
         with suppress(FileNotFoundError), self._errors(key) as (obstore, client):
-            obstore.delete(client, self._key(key))
+            obstore.delete(client, key)
 
     def remove_all(self) -> None:
         """Delete every object below."""
-        if keys := [self._key(file.key) for file in self.files()]:
+        if keys := [file.key for file in self.files()]:
             with self._errors("") as (obstore, client):
                 obstore.delete(client, keys)
 
     def look(self, key: str) -> File | None:
         """Size, time and ETag of an object; None where there is none."""
         with suppress(FileNotFoundError), self._errors(key) as (obstore, client):
-            return _object(key, obstore.head(client, self._key(key)))
+            return _object(key, obstore.head(client, key))
         return None
 
     def files(self, prefix: str = "") -> Iterator[File]:
         """Every object below, or below a prefix, sorted by key; a request for each thousand."""
-        skipped = len(self._prefix) + 1 if self._prefix else 0
         with self._errors(prefix) as (obstore, client):
-            found = obstore.list(client, self._key(prefix) or None, chunk_size=1000).collect()
-        files = (_object(each["path"][skipped:], each) for each in found)
-        return iter(sorted((file for file in files if file.key), key=lambda file: file.key))
+            found = obstore.list(client, prefix or None, chunk_size=1000).collect()
+        return iter(
+            sorted((_object(each["path"], each) for each in found if each["path"]), key=lambda file: file.key)
+        )
 
     def names(self, prefix: str = "") -> list[str]:
         """The names of what lies directly below it, or below a prefix, sorted."""
         with self._errors(prefix) as (obstore, client):
-            found = obstore.list_with_delimiter(client, self._key(prefix) or None)
+            found = obstore.list_with_delimiter(client, prefix or None)
         keys = [*found["common_prefixes"], *(each["path"] for each in found["objects"])]
-        return sorted({PurePosixPath(key).name for key in keys if key != self._key(prefix)})
+        return sorted({PurePosixPath(key).name for key in keys if key not in {"", prefix}})
 
     def exists(self) -> bool:
         """Whether an object lies below."""
         with self._errors("") as (obstore, client):
-            return next(iter(obstore.list(client, self._prefix or None, chunk_size=1)), None) is not None
-
-    def _key(self, key: str) -> str:
-        return "/".join(part for part in (self._prefix, key.rstrip("/")) if part)
+            return next(iter(obstore.list(client, chunk_size=1)), None) is not None
 
     @contextmanager
     def _errors(self, key: str) -> Iterator[tuple]:
@@ -315,23 +313,23 @@ class BucketStorage(Storage):
         import obstore  # here, as only buckets need it: it is an extra
 
         try:
-            yield obstore, _client(self._bucket, os.getpid(), *map(os.environ.get, _ENVIRONMENT))
+            yield obstore, _client(str(self), os.getpid(), *map(os.environ.get, _ENVIRONMENT))
         except (obstore.exceptions.BaseError, OSError, ValueError) as error:
             raise _os_error(error, str(self / key if key else self)) from error
 
 
-@lru_cache(maxsize=8)
-def _client(bucket: str, process: int, endpoint: str | None, profile: str | None, key: str | None):
-    """A client for a bucket, made anew in a forked process, where threads may not share that of its parent."""
+@lru_cache(maxsize=64)
+def _client(place: str, process: int, endpoint: str | None, profile: str | None, key: str | None):
+    """A client for keys below a place, another one in a forked process, as threads may not share their parent's."""
     from obstore.store import from_url
 
     options: dict = {"client_options": {"timeout": "10min", "read_timeout": "1min", "connect_timeout": "5s"}}
     options["client_options"]["allow_http"] = bool(re.match(r"http://(localhost|127\.|\[::1\])", endpoint or ""))
-    if bucket.startswith("s3:") and profile:
+    if place.startswith("s3:") and profile:
         from obstore.auth.boto3 import Boto3CredentialProvider
 
         options["credential_provider"] = Boto3CredentialProvider()
-    return from_url(bucket, **options)
+    return from_url(quote(place, safe=":/"), **options)
 
 
 def _object(key: str, found: dict) -> File:

@@ -70,6 +70,12 @@ def test_what_is_staged_takes_its_name_when_it_is_published(storage):
     assert storage.read("c/0") == b"new" and storage.names("c") == ["0"]
 
 
+def test_any_name_may_be_that_of_a_folder(storage):
+    (storage / ODD).write("a/b", b"1")
+    assert [file.key for file in storage.files()] == [f"{ODD}/a/b"] and storage.read(f"{ODD}/a/b") == b"1"
+    assert [file.key for file in (storage / ODD).files()] == ["a/b"] and (storage / ODD).names() == ["a"]
+
+
 def test_sweeping_removes_only_our_temporary_names(storage):
     storage.stage("c/0", b"left by a killed writer")
     for key in ("c/mine.partial", "c/.earmark-notes", ".hidden"):
