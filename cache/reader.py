@@ -302,6 +302,18 @@ def store_names(cache: Storage) -> list[str]:
     return [name for name in names if not cache.is_local or (cache / name).exists()]
 
 
+def removed_stores(cache: Storage) -> list[str]:
+    """The names of stores whose folder was removed by hand, so that only their receipts are left."""
+    there = cache.names()
+    names = (f"{name.removesuffix('.receipts')}.zarr" for name in there if name.endswith(".receipts"))
+    return [name for name in names if name not in there and name.partition("-")[0] in KINDS]
+
+
+def all_names(cache: Storage) -> list[str]:
+    """The names of the stores, and of those of which only receipts are left."""
+    return sorted([*store_names(cache), *removed_stores(cache)])
+
+
 class _Receipts(msgspec.Struct):
     n: int
     checksum: str

@@ -17,7 +17,7 @@ from enum import Enum
 import numpy as np
 
 from cache.layout import counted_chunks, slot_starts, store_files
-from cache.reader import known_specification, read_attributes, store_names
+from cache.reader import known_specification, read_attributes, removed_stores, store_names
 from cache.receipts import (
     Receipt,
     Receipts,
@@ -28,7 +28,7 @@ from cache.receipts import (
     receipts_folder,
     withdraw,
 )
-from cache.specification import KINDS, from_dict
+from cache.specification import from_dict
 from cache.storage import CacheError, DamagedError, Storage, each
 from cache.switch import is_switching
 from cache.tables import Tables, read_manifest
@@ -61,13 +61,6 @@ class Finding:
     clips: tuple[str, ...] = ()
     kind: Kind = Kind.DAMAGED
     group: int | None = None
-
-
-def removed_stores(storage: Storage) -> list[str]:
-    """The names of stores whose folder was removed by hand, so that only their receipts are left."""
-    there = storage.names()
-    names = (f"{name.removesuffix('.receipts')}.zarr" for name in there if name.endswith(".receipts"))
-    return [name for name in names if name not in there and name.partition("-")[0] in KINDS]
 
 
 def verify_tables(storage: Storage) -> tuple[Tables, list[Finding]]:
