@@ -27,9 +27,9 @@ from cache.storage import CacheError, DamagedError, Storage, each, open_storage
 from cache.tables import Tables, read_tables
 
 _FLAGS = {
-    "sample_rate": {"raw": "--sr", "mfcc": "--mfcc-sr", "logmel": "--mfcc-sr"},
-    "n_mfcc": {"mfcc": "--mfcc"},
-    "n_mels": {"logmel": "--n-mels"},
+    "raw": {"sample_rate": "--sr"},
+    "mfcc": {"sample_rate": "--mfcc-sr", "n_mfcc": "--mfcc"},
+    "logmel": {"sample_rate": "--mfcc-sr", "n_mels": "--n-mels"},
 }
 _MOST_METADATA = 1 << 20  # bytes of a zarr.json that is read
 _REPAIR = "run featurize to repair it"
@@ -96,22 +96,18 @@ class Cache:
 
     def missing(self, store: "Store") -> pd.Series:
         """The clips that a store lacks: without a result, a receipt, or a chunk file of the right size."""
-        group, widths, size = (
-            self.plan["group"].to_numpy(),
-            chunks_per_slot(self.plan),
-            store.specification.chunk_bytes,
-        )
-        lost = np.ones(layout.n_chunks(self.plan) + 1, bool)
-        whole = [chunk for chunk, there in chunk_files(store.storage).items() if there == size]
-        lost[np.intersect1d(whole, np.arange(len(lost))).astype(int)] = False
-        lost_before = np.cumsum(lost) - lost  # chunks before each
+        sizes, chunk_bytes = chunk_files(store.storage), store.specification.chunk_bytes
+        whole = np.array([sizes.get(chunk) == chunk_bytes for chunk in range(layout.n_chunks(self.plan))], bool)
+        group, n_whole = self.plan["group"].to_numpy(), np.append(0, np.cumsum(whole))  # before each chunk
+        widths = chunks_per_slot(self.plan)
         done = np.isin(group, list(done_groups(store.storage))) & (
-            lost_before[group + widths] == lost_before[group]
+            n_whole[group + widths] - n_whole[group] == widths
         )
         store.check_current()
-        status = np.zeros(len(done), np.uint8)
-        status[: len(store.status)] = store.status
-        return self.clips["clip"][~(done & (status != Status.PENDING))[self.clips["slot"].to_numpy()]]
+        n_slots = len(store.status)
+        done[:n_slots] &= store.status != Status.PENDING
+        done[n_slots:] = False
+        return self.clips["clip"][~done[self.clips["slot"].to_numpy()]]
 
     def status(self, receipts: Receipts) -> np.ndarray:
         """What became of each clip by a store's receipts, in its arrays or not yet: `Status`, uint8 [clips]."""
@@ -134,17 +130,15 @@ class Cache:
         if len(fitting) == 1:
             return fitting[0]
         if fitting:
+            found = [store.specification for store in fitting]
             flags = [
-                flags[kind]
-                for number, flags in _FLAGS.items()
-                if kind in flags and len({getattr(store.specification, number) for store in fitting}) > 1
+                flag for number, flag in _FLAGS[kind].items() if len({getattr(each, number) for each in found}) > 1
             ]
-            names = " and ".join(store.name for store in fitting)
-            choose = " or ".join([*flags, "--store NAME"])
+            names, choose = " and ".join(each.name for each in found), " or ".join([*flags, "--store NAME"])
             raise CacheError(f"{self.storage}: one {kind} store must fit, got {names}; choose with {choose}")
         if refused:
             raise refused[0]
-        flags = " ".join(f"{_FLAGS[number][kind]} {value}" for number, value in numbers.items())
+        flags = " ".join(f"{_FLAGS[kind][number]} {value}" for number, value in numbers.items())
         asked = f"{kind} features" + (f" for {flags}" if flags else "")
         advice = f"run `python -m featurize {flags}".rstrip() + "`"
         raise CacheError(f"{self.storage}: must hold {asked}, got {_or_none(self.stores())}; {advice}")
@@ -247,11 +241,9 @@ class Store:
             int16 or float32 [stop - start] for raw, float32 [stop - start, n] for mfcc and logmel.
         """
         length = self.specification.chunk_length
-        first, last = start // length, max(start, stop - 1) // length
-        if first == last:
-            return self.chunk(first)[start - first * length : stop - first * length]
-        parts = [self.chunk(chunk) for chunk in range(first, last + 1)]
-        return np.concatenate([parts[0][start - first * length :], *parts[1:-1], parts[-1][: stop - last * length]])
+        numbers = range(start // length, max(start, stop - 1) // length + 1)
+        parts = [self.chunk(n)[max(0, start - n * length) : stop - n * length] for n in numbers]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _check_current(storage: Storage, held: int | None) -> None:

@@ -104,7 +104,7 @@ class Receipts(Mapping[int, Receipt]):
     def __init__(self, receipts: "Iterable[Receipt | _Body]"):
         """receipts: by ascending group."""
         self._heads: dict[int, tuple[tuple[str, ...], dict, int, int]] = {}
-        hashed, parts, n, versions = xxhash.xxh3_64(), {name: [] for name in _SCHEMA.names}, 0, {}
+        hashed, tables, n, versions = xxhash.xxh3_64(), [_SCHEMA.empty_table()], 0, {}
         bodies = (_body(receipt) if isinstance(receipt, Receipt) else receipt for receipt in receipts)
         while some := list(islice(bodies, _AT_A_TIME)):
             for body in some:
@@ -113,12 +113,11 @@ class Receipts(Mapping[int, Receipt]):
                 versions = versions if versions == body.versions else body.versions  # one object for all receipts
                 self._heads[body.group] = (body.checksums, versions, n, len(digests))
                 n += len(digests)
-            for name, arrays in parts.items():
-                values = [value for body in some for value in getattr(body.slots, name)]
-                arrays.append(pa.array(values, _SCHEMA.field(name).type))
-        empty = _SCHEMA.empty_table()
-        columns = [pa.chunked_array(parts.pop(name), empty[name].type).combine_chunks() for name in _SCHEMA.names]
-        self._table = pa.table(columns, schema=_SCHEMA)
+            columns = {
+                name: [value for body in some for value in getattr(body.slots, name)] for name in _SCHEMA.names
+            }
+            tables.append(pa.table(columns, _SCHEMA))
+        self._table = pa.concat_tables(tables).combine_chunks()
         pa.default_memory_pool().release_unused()
         self.checksum = hashed.hexdigest()
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 from urllib.parse import quote
@@ -65,11 +65,9 @@ class Storage:
         """
         return self.read_with_look(key, n_bytes)[0]
 
-    def holds(self, key: str, data: bytes) -> bool:
-        """Whether a file is there and holds just these bytes."""
-        with suppress(OSError):
-            return self.read(key, len(data) + 1) == data
-        return False
+    def differing(self, files: dict[str, bytes]) -> list[str]:
+        """The keys of those files, given by key, that are not there with just these bytes."""
+        return [key for key, is_same in each(partial(_holds, self), files.items(), self) if not is_same]
 
     def stage(self, key: str, data: bytes | memoryview, durable: bool = False) -> str:
         """Write data under a temporary name of ours; returns that key, for `publish`."""
@@ -91,6 +89,13 @@ class Storage:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"
+
+
+def _holds(storage: Storage, file: tuple[str, bytes]) -> tuple[str, bool]:
+    key, data = file
+    with suppress(OSError):
+        return key, storage.read(key, len(data) + 1) == data
+    return key, False
 
 
 class LocalStorage(Storage):

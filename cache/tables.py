@@ -168,7 +168,7 @@ def write_tables(
     new = {"clips": checksum(tables[CLIPS]), "plan": checksum(tables[PLAN])}
     body = {"earmark": "cache", "version": VERSION, "generation": generation}
     files = {MANIFEST: signed({**body, **new, "next": None}), **tables}
-    if all(storage.holds(name, data) for name, data in files.items()):
+    if not storage.differing(files):
         return
     storage.write(MANIFEST, signed({**body, **_present(storage), "next": new}), durable)
     for name in (PLAN, CLIPS, MANIFEST):  # the plan first: clips name its rows

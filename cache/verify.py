@@ -112,7 +112,7 @@ def repair(storage: Storage, name: str, generation: int, groups: set[int]) -> li
         store, there = check.store, check.receipts
         sound = {group: () for group in groups & done_groups(store) - there.keys()}
         for group in sorted(groups & there.keys()):
-            if any(check.look(*chunk) for chunk in check.chunks(there[group])):
+            if any(check.look(*chunk) for chunk in counted_chunks(check.specification, there[group])):
                 sound[group] = tuple(check.writer(there[group]).kept.values())
         kept = (replace(receipt, slots=sound.get(group, receipt.slots)) for group, receipt in there.items())
         check.update(writer, Receipts(receipt for receipt in kept if receipt.slots))  # first readers learn of it
@@ -169,10 +169,11 @@ class _Check:
             what = f"metadata of {said['n']} receipts, but there are {n}; a run was interrupted"
             yield Finding(str(self.store), what, kind=Kind.INCOMPLETE)
         else:
-            same = each(lambda key: self.store.holds(key, expected[key]), expected, self.store)
-            for key in [key for key, is_same in zip(expected, same, strict=True) if not is_same]:
+            for key in self.store.differing(expected):
                 yield Finding(f"{self.store}/{key}", f"not what plan and receipts give; {_AGAIN}")
-        chunks = {key for receipt in self.receipts.values() for key, _ in self.chunks(receipt)}
+        chunks = {
+            key for receipt in self.receipts.values() for key, _ in counted_chunks(self.specification, receipt)
+        }
         receipts = {f"{group:06d}.json" for group in done_groups(self.store)}
         for folder, known in ((self.store, chunks | expected.keys()), (receipts_folder(self.store), receipts)):
             for key in [file.key for file in folder.files() if file.key not in known]:
@@ -187,9 +188,11 @@ class _Check:
 
     def chunk_findings(self) -> Iterator[Finding]:
         """Chunks that are missing or damaged."""
-        chunks = [(group, *chunk) for group, receipt in self.receipts.items() for chunk in self.chunks(receipt)]
+        receipts, n_bytes = self.receipts.values(), self.specification.chunk_bytes
+        chunks = [
+            (receipt.group, *chunk) for receipt in receipts for chunk in counted_chunks(self.specification, receipt)
+        ]
         looks = each(lambda chunk: self.look(*chunk[1:]), chunks, self.store, threads=_AT_A_TIME)
-        n_bytes = self.specification.chunk_bytes
         with progress(self.store.name, n_bytes * len(chunks), "MB", 1e6) as steps:
             for (group, key, _), what in zip(chunks, looks, strict=True):
                 if what:
@@ -218,10 +221,6 @@ class _Check:
         except OSError as error:
             return f"unreadable chunk ({error.strerror})"
         return "" if found == expected else f"damaged chunk: checksum must be {expected}, got {found}"
-
-    def chunks(self, receipt: Receipt) -> list[tuple[str, str]]:
-        """Key and checksum of each chunk that a receipt counts."""
-        return counted_chunks(self.specification, receipt)
 
     def writer(self, receipt: Receipt) -> GroupWriter:
         """A writer of a group; its `kept` are the results that are sound."""

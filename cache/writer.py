@@ -30,7 +30,7 @@ from cache.receipts import (
     write_receipt,
 )
 from cache.specification import Specification
-from cache.storage import CacheError, DamagedError, Storage, each, open_storage
+from cache.storage import CacheError, DamagedError, Storage, open_storage
 from cache.switch import finish_switch, is_switching
 from cache.tables import CLIPS, MANIFEST, PLAN, Manifest, Tables
 from common.files import is_temporary, make_folder
@@ -73,8 +73,7 @@ class CacheWriter:
             for folder in (store / "features" / "c", receipts_folder(store)):
                 make_folder(folder.path(), durable)
         files = store_files(plan, specification, receipts, versions, self.tables.generation)
-        same = each(lambda key: store.holds(key, files[key]), list(files), store)
-        changed = [key for key, is_same in zip(files, same, strict=True) if not is_same]
+        changed = store.differing(files)
         for key in [key for key in changed if key.startswith("status/c/") and store.look(key)]:
             before = store.read(key)
             lowered = bytes(map(min, before, files[key]))

@@ -25,7 +25,8 @@ def storage(request, tmp_path):
 def test_bytes_come_back(storage, key):
     storage.write(key, memoryview(b"some bytes"))
     assert storage.read(key) == b"some bytes" and storage.read(key, 4) == b"some"
-    assert storage.holds(key, b"some bytes") and not storage.holds(key, b"some") and not storage.holds("x", b"")
+    assert storage.differing({key: b"some bytes"}) == []
+    assert storage.differing({key: b"some", "x": b""}) == [key, "x"]
     assert [(file.key, file.size) for file in storage.files()] == [(key, 10)]
     assert storage.look(key) == next(storage.files()) == storage.read_with_look(key, 1)[1]
 
