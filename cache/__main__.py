@@ -84,10 +84,8 @@ def _info(store: Store, *, work: Work = "work", cache: Place = None) -> int:
     storage = opened.storage / found.name
     receipts = read_receipts(storage)
     status = opened.status(receipts)
-    reasons = receipts.texts("reason").to_pandas().set_axis(receipts.column("slot"))
-    reasons = reasons[receipts.column("status") == Status.FAILED].to_dict()
-    failed = opened.clips[opened.clips["slot"].isin(reasons)]
-    failed = failed.assign(reason=failed["slot"].map(reasons))[["split", "clip", "reason"]]
+    results = receipts.frame(["slot", "status", "reason"])
+    failed = opened.clips[["split", "clip", "slot"]].merge(results[results["status"] == Status.FAILED], on="slot")
     facts = {
         "path": str(storage),
         **found.attributes,
@@ -98,7 +96,7 @@ def _info(store: Store, *, work: Work = "work", cache: Place = None) -> int:
         "chunks_done": sum(len(receipt.checksums) for receipt in receipts.values()),
         "bytes": sum(file.size for file in storage.files()),
         "wasted": waste(opened, found, receipts),
-        "failed": failed.to_dict("records"),
+        "failed": failed[["split", "clip", "reason"]].to_dict("records"),
     }
     result(json.dumps(facts, indent=2, ensure_ascii=False).splitlines())
     return DONE

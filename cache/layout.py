@@ -95,32 +95,20 @@ def plan_of(receipts: Sequence[Receipts], n_slots: int = 0) -> pd.DataFrame:
     Raises:
         CacheError: the receipts contradict each other.
     """
-    names = list(PLAN_COLUMNS)
-    frames = [
-        pd.DataFrame(
-            {
-                name: (each.texts(name).to_pandas() if dtype == "str" else each.column(name))
-                for name, dtype in {"slot": "int64", **PLAN_COLUMNS}.items()
-            }
-        )
-        for each in receipts
-    ]
-    known = pd.concat([empty_plan().assign(slot=0), *frames]).sort_values(["slot", "digest"], kind="stable")
-    fixed = ["slot", "file", "native_rate", "native_samples", "group"]
-    known = known.drop_duplicates("slot", keep="last") if len(known) else known
-    contradicts = sum(len(frame) for frame in frames) and len(
-        pd.concat([frame[fixed] for frame in frames]).drop_duplicates()
-    ) != len(known)
-    n_slots = max(n_slots, int(known["slot"].max()) + 1 if len(known) else 0)
-    if contradicts or n_slots > 1000 * (len(known) + 1000) or not known["group"].is_monotonic_increasing:
+    names, fixed = ["slot", *PLAN_COLUMNS], ["slot", "file", "native_rate", "native_samples", "group"]
+    known = pd.concat([empty_plan().assign(slot=0), *(each.frame(names) for each in receipts)])
+    known = known.sort_values(["slot", "digest"], kind="stable").drop_duplicates(fixed, keep="last")
+    n_slots = max(n_slots, 1 + int(known["slot"].max()) if len(known) else 0)
+    contradicts = known["slot"].duplicated().any() or not known["group"].is_monotonic_increasing
+    if contradicts or n_slots > 1000 * (len(known) + 1000):
         raise CacheError(
             "the receipts of the stores contradict each other; move the cache away, run featurize again"
         )
-    plan = known.set_index("slot")[names].reindex(range(n_slots))
-    plan = plan.assign(group=plan["group"].ffill().fillna(0))
-    numbers = {name: 0 for name, dtype in PLAN_COLUMNS.items() if dtype != "str"}
-    plan = plan.fillna({**numbers, "file": "", "digest": ""}).astype(PLAN_COLUMNS)
-    return plan.reset_index(drop=True)
+    lost = pd.DataFrame({"slot": np.setdiff1d(np.arange(n_slots), known["slot"])})
+    lost = lost.assign(**{name: "" if dtype == "str" else 0 for name, dtype in PLAN_COLUMNS.items()})
+    plan = pd.concat([known, lost]).sort_values("slot")
+    plan = plan.assign(group=plan["group"].cummax())  # a lost slot's is that of the slot before
+    return plan[list(PLAN_COLUMNS)].astype(PLAN_COLUMNS).reset_index(drop=True)
 
 
 def by_slot(receipts: Receipts, name: str, n_slots: int, dtype: type) -> np.ndarray:

@@ -88,12 +88,6 @@ def holding(storage: Storage, wait: bool = False) -> Iterator[Hold]:
         yield Hold(storage, body["id"])
 
 
-def holder(storage: Storage) -> str:
-    """The id of the run that writes the cache, no two runs the same; "" where none does or it cannot be seen."""
-    found = _read(storage)[0]
-    return found.id if storage.is_local or found.lease_s else ""
-
-
 @contextmanager
 def _file(storage: LocalStorage, body: dict, wait: bool) -> Iterator[None]:
     lock = FileLock(storage.path(LOCK), timeout=-1 if wait else 0)

@@ -60,7 +60,7 @@ class Cache:
         names = self.stores()
         found = name if name in names else f"{name}.zarr"
         if found not in names:
-            raise CacheError(f"{self.storage}: has no store {name!r:.100}; it has {_or_none(names)}")
+            raise CacheError(f"{self.storage}: has no store {name!r:.100}; it has {', '.join(names) or 'no store'}")
         store = Store(self.storage / found)
         if store.generation != self.generation:
             raise CacheError(
@@ -140,8 +140,8 @@ class Cache:
             raise refused[0]
         flags = " ".join(f"{_FLAGS[kind][number]} {value}" for number, value in numbers.items())
         asked = f"{kind} features" + (f" for {flags}" if flags else "")
-        advice = f"run `python -m featurize {flags}".rstrip() + "`"
-        raise CacheError(f"{self.storage}: must hold {asked}, got {_or_none(self.stores())}; {advice}")
+        advice, there = f"run `python -m featurize {flags}".rstrip() + "`", ", ".join(self.stores()) or "no store"
+        raise CacheError(f"{self.storage}: must hold {asked}, got {there}; {advice}")
 
 
 class Store:
@@ -405,7 +405,3 @@ def _count_chunks(store: Storage, specification: Specification) -> int:
     if metadata != layout.features_metadata(specification, n_chunks, metadata.get("attributes")):
         raise ValueError("its metadata are not ours")
     return n_chunks
-
-
-def _or_none(names: list[str]) -> str:
-    return ", ".join(names) or "no store"
