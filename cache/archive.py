@@ -4,9 +4,9 @@ An archive is a folder. Its stores are valid Zarr v3, the cache's chunks with Bl
 clip table and plan are the cache's own. `manifest.json`, written last, holds the cache's as text, and of each store
 the specification, which names it, and the checksum over its receipts.
 
-Unpacking compares every chunk with the checksum that its receipt has of the uncompressed bytes, and makes metadata
-and arrays by slot anew from plan and receipts, so the result is the cache's files, byte for byte. Nothing that an
-archive says is believed unchecked: Blosc is called directly, as zarr would allocate whatever a chunk's header says.
+Unpacking compares every chunk with its receipt's checksum and makes metadata and arrays by slot anew from plan and
+receipts, so the result is the cache's files, byte for byte. Nothing that an archive says is believed unchecked:
+Blosc is called directly, as zarr would allocate whatever a chunk's header says.
 """
 
 import json

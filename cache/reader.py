@@ -1,9 +1,9 @@
 """A cache and its stores, read: tables, arrays by slot, and features straight from memory-mapped chunk files.
 
-A cache's tables are read once, together, and a store belongs to the generation of these tables. A store holds a
-descriptor of the folder that it opened, so a folder that takes its place is never mixed in. A chunk file is its
-array's bytes, so a map of it is the array. Each map holds a file descriptor; the least recently used one is dropped
-when there are too many, and arrays that were handed out keep their own map alive.
+A cache's tables are read once, together, and a store belongs to the generation of these tables. A store keeps a
+descriptor of the folder that it opened, so that another in its place is noticed. A chunk file is its array's bytes,
+so a map of it is the array. The least recently used map is dropped when there are too many, as each holds a file
+descriptor; arrays that were handed out keep their own map alive.
 """
 
 import mmap
@@ -205,15 +205,9 @@ class Store:
         """
         _check_current(self.storage, self._held)
 
-    def chunk_path(self, chunk: int) -> Path:
-        """A feature chunk's file."""
-        return self.storage.path(feature_chunk_key(self.specification, chunk))
-
     def read_chunk(self, key: str, expected: str) -> bytes:
-        """The bytes of a feature chunk, for a copy of them.
+        """The bytes of a feature chunk, for a copy of them; expected: their checksum, by the chunk's receipt.
 
-        Args:
-            expected: their checksum, by the chunk's receipt.
         Raises:
             CacheError: they have another one, or the store was replaced. OSError: they cannot be read.
         """

@@ -1,8 +1,8 @@
 """Verification: every byte of a cache against what it should be, and repair as far as the cache itself allows it.
 
-Chunks are read again and compared with the checksums in their receipts, receipts with their own, metadata and
-arrays by slot with what plan and receipts give; every other file is named. Where a chunk is not what its receipt
-counts, the checksums of its clips show which of them are damaged, and only these are named.
+Chunks are compared with the checksums in their receipts, receipts with their own, metadata and arrays by slot with
+what plan and receipts give; every other file is named. In a damaged chunk the checksums of its clips show which of
+them are damaged, and only these are named.
 
 Nothing is changed while findings are collected. `repair` takes the writer's lock, looks at each group again, and
 acts on what is still bad: the chunk is written again without the damaged clips, whose results leave the receipt, so
@@ -118,6 +118,7 @@ def repair(storage: Storage, name: str, generation: int, groups: set[int]) -> li
         check.update(writer, Receipts(receipt for receipt in kept if receipt.slots))  # first readers learn of it
         lines = []
         for group, results in sound.items():
+            writer.hold.check()
             try:
                 if results:
                     with check.writer(there[group]) as group_writer:

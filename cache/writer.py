@@ -179,11 +179,10 @@ class GroupWriter:
     """The chunks of one group in one store, filled slot by slot in the order of their offsets.
 
     One chunk is in memory at a time. Earlier ones are written under temporary names, and all get their own names in
-    `commit`, which writes the receipt last: until then nothing counts, and what was there stays. A slot that is not
-    written keeps the bytes of its earlier result (`kept`), or is silence. Used as a context manager, it removes its
-    temporary files where no commit came.
+    `commit`, which writes the receipt last: until then nothing counts, and what was there stays. As a context
+    manager it removes its temporary files where no commit came.
 
-    kept: earlier results by slot that still hold: the slot's bytes on disk have the checksum that the result says.
+    kept: earlier results by slot whose bytes on disk still have their checksum; they stay where nothing is written.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ import zarr.storage
 from obstore.store import from_url
 
 from cache import Cache, CacheError, DamagedError, Status, Store, open_cache
-from cache.layout import slot_starts
+from cache.layout import feature_chunk_key, slot_starts
 from cache.reader import known_specification, map_limit, read_attributes
 from cache.receipts import Receipts, read_receipts, withdraw
 from cache.specification import LogmelSpecification, MfccSpecification, RawSpecification
@@ -117,7 +117,8 @@ def test_a_chunk_files_bytes_are_the_arrays(made, specification):
     features = zarr.open_group(store.storage.path(), mode="r")["features"][:]
     for chunk in range(store.n_chunks):
         length = specification.chunk_length
-        assert store.chunk_path(chunk).read_bytes() == features[chunk * length : (chunk + 1) * length].tobytes()
+        path = store.storage.path(feature_chunk_key(specification, chunk))
+        assert path.read_bytes() == features[chunk * length : (chunk + 1) * length].tobytes()
 
 
 @each_kind
