@@ -12,11 +12,11 @@ from tyro.extras import subcommand_cli_from_dict
 
 from cache import archive
 from cache.compact import compact, plan_compaction, waste
-from cache.reader import Cache, open_cache, store_names
+from cache.reader import Cache, all_names, open_cache, removed_stores
 from cache.receipts import Status, read_receipts, receipts_folder
 from cache.storage import CacheError, Storage, open_storage
 from cache.switch import is_switching
-from cache.verify import Finding, Kind, removed_stores, repair, verify_store, verify_tables
+from cache.verify import Finding, Kind, repair, verify_store, verify_tables
 from cache.writer import writing
 from common.command import DONE, SOME_FAILED, Command
 from common.text import listed, megabytes, table
@@ -49,7 +49,7 @@ def _ls(*, work: Work = "work", cache: Place = None) -> int:
     n_train, n_test = splits.get("train", 0), splits.get("test", 0)
     result(f"{opened.storage}: {n_train:,} labelled and {n_test:,} unlabelled clips")
     rows, notes = [], []
-    for name in _names(opened.storage):
+    for name in all_names(opened.storage):
         row, note = _row(opened, name)
         rows.append([name, *row])
         if note:
@@ -84,10 +84,8 @@ def _info(store: Store, *, work: Work = "work", cache: Place = None) -> int:
     storage = opened.storage / found.name
     receipts = read_receipts(storage)
     status = opened.status(receipts)
-    reasons = receipts.texts("reason").to_pandas().set_axis(receipts.column("slot"))
-    reasons = reasons[receipts.column("status") == Status.FAILED].to_dict()
-    failed = opened.clips[opened.clips["slot"].isin(reasons)]
-    failed = failed.assign(reason=failed["slot"].map(reasons))[["split", "clip", "reason"]]
+    results = receipts.frame(["slot", "status", "reason"])
+    failed = opened.clips[["split", "clip", "slot"]].merge(results[results["status"] == Status.FAILED], on="slot")
     facts = {
         "path": str(storage),
         **found.attributes,
@@ -98,7 +96,7 @@ def _info(store: Store, *, work: Work = "work", cache: Place = None) -> int:
         "chunks_done": sum(len(receipt.checksums) for receipt in receipts.values()),
         "bytes": sum(file.size for file in storage.files()),
         "wasted": waste(opened, found, receipts),
-        "failed": failed.to_dict("records"),
+        "failed": failed[["split", "clip", "reason"]].to_dict("records"),
     }
     result(json.dumps(facts, indent=2, ensure_ascii=False).splitlines())
     return DONE
@@ -113,7 +111,7 @@ def _verify(store: AnyStore = "", *, work: Work = "work", cache: Place = None) -
     """
     storage = _storage(work, cache)
     tables, findings = verify_tables(storage)
-    names = [_one_of(storage, _names(storage), store)] if store else _names(storage)
+    names = [_one_of(storage, all_names(storage), store)] if store else all_names(storage)
     result([*_lines(findings), f"tables: {_verdict(findings)}"])
     found = bool(findings)
     for name in names:
@@ -145,7 +143,7 @@ def _rm(store: Store, *, work: Work = "work", cache: Place = None) -> int:
     - Recordings and other stores are not touched.
     """
     storage = _storage(work, cache)
-    name = _one_of(storage, _names(storage), store)
+    name = _one_of(storage, all_names(storage), store)
     with writing(storage):
         receipts_folder(storage / name).remove_all()  # first: an interrupted removal leaves nothing that looks done
         (storage / name).remove_all()
@@ -210,11 +208,6 @@ def _speed(n_bytes: int, started: float) -> str:
 
 def _storage(work: str, cache: str | None) -> Storage:
     return open_storage(cache or str(Path(work) / "cache"))
-
-
-def _names(storage: Storage) -> list[str]:
-    """The stores of a cache, and those of which only receipts are left."""
-    return sorted([*store_names(storage), *removed_stores(storage)])
 
 
 def _one_of(storage: Storage, names: list[str], name: str) -> str:

@@ -4,9 +4,9 @@ An archive is a folder. Its stores are valid Zarr v3, the cache's chunks with Bl
 clip table and plan are the cache's own. `manifest.json`, written last, holds the cache's as text, and of each store
 the specification, which names it, and the checksum over its receipts.
 
-Unpacking compares every chunk with the checksum that its receipt has of the uncompressed bytes, and makes metadata
-and arrays by slot anew from plan and receipts, so the result is the cache's files, byte for byte. Nothing that an
-archive says is believed unchecked: Blosc is called directly, as zarr would allocate whatever a chunk's header says.
+Unpacking compares every chunk with its receipt's checksum and makes metadata and arrays by slot anew from plan and
+receipts, so the result is the cache's files, byte for byte. Nothing that an archive says is believed unchecked:
+Blosc is called directly, as zarr would allocate whatever a chunk's header says.
 """
 
 import json
@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from numcodecs import Blosc
 
-from cache.layout import feature_chunk_key, store_files
+from cache.layout import counted_chunks, store_files
 from cache.reader import Cache
 from cache.receipts import Receipts, begun_with, checksum, read_receipts, signed, unsigned, write_receipt
 from cache.specification import Specification, from_dict
@@ -61,11 +61,7 @@ def pack(cache: Cache, names: list[str], target: Path) -> tuple[int, int]:
         for store in stores:
             specification, receipts = store.specification, read_receipts(store.storage, cache.plan)
             for key, expected in _chunks(specification, receipts):
-                data = store.storage.read(key, specification.chunk_bytes + 1)
-                if checksum(data) != expected:
-                    store.check_current()
-                    advice = "run `python -m cache verify`, then featurize"
-                    raise DamagedError(f"{store.storage}/{key}: damaged chunk; {advice}")
+                data = store.read_chunk(key, expected)
                 small = _CODEC.encode(np.frombuffer(data, specification.dtype))  # shuffles bits by size of item
                 (archive / store.name).write(key, small)
                 before, after = before + len(data), after + len(small)
@@ -164,9 +160,7 @@ def _write_rest(
 
 def _chunks(specification: Specification, receipts: Receipts) -> Iterator[tuple[str, str]]:
     """Key and checksum of each chunk that receipts count."""
-    for group, receipt in receipts.items():
-        for chunk, digits in enumerate(receipt.checksums, group):
-            yield feature_chunk_key(specification, chunk), digits
+    return (chunk for receipt in receipts.values() for chunk in counted_chunks(specification, receipt))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from cache.layout import chunks_per_slot, n_chunks, pack, slot_starts, store_files
-from cache.reader import Cache, Store
+from cache.reader import Cache, Store, removed_stores
 from cache.receipts import (
     Receipt,
     Receipts,
@@ -28,7 +28,6 @@ from cache.receipts import (
 from cache.storage import DamagedError, LocalStorage, Storage
 from cache.switch import require_space, switching
 from cache.tables import write_tables
-from cache.verify import removed_stores
 from cache.writer import GroupWriter
 from common.progress import progress
 

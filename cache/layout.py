@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from cache.receipts import Receipts
+from cache.receipts import Receipt, Receipts
 from cache.specification import GROUP_SECONDS, GROUP_SLOTS, Specification
 from cache.storage import CacheError
 
@@ -95,32 +95,20 @@ def plan_of(receipts: Sequence[Receipts], n_slots: int = 0) -> pd.DataFrame:
     Raises:
         CacheError: the receipts contradict each other.
     """
-    names = list(PLAN_COLUMNS)
-    frames = [
-        pd.DataFrame(
-            {
-                name: (each.texts(name).to_pandas() if dtype == "str" else each.column(name))
-                for name, dtype in {"slot": "int64", **PLAN_COLUMNS}.items()
-            }
-        )
-        for each in receipts
-    ]
-    known = pd.concat([empty_plan().assign(slot=0), *frames]).sort_values(["slot", "digest"], kind="stable")
-    fixed = ["slot", "file", "native_rate", "native_samples", "group"]
-    known = known.drop_duplicates("slot", keep="last") if len(known) else known
-    contradicts = sum(len(frame) for frame in frames) and len(
-        pd.concat([frame[fixed] for frame in frames]).drop_duplicates()
-    ) != len(known)
-    n_slots = max(n_slots, int(known["slot"].max()) + 1 if len(known) else 0)
-    if contradicts or n_slots > 1000 * (len(known) + 1000) or not known["group"].is_monotonic_increasing:
+    names, fixed = ["slot", *PLAN_COLUMNS], ["slot", "file", "native_rate", "native_samples", "group"]
+    known = pd.concat([empty_plan().assign(slot=0), *(each.frame(names) for each in receipts)])
+    known = known.sort_values(["slot", "digest"], kind="stable").drop_duplicates(fixed, keep="last")
+    n_slots = max(n_slots, 1 + int(known["slot"].max()) if len(known) else 0)
+    contradicts = known["slot"].duplicated().any() or not known["group"].is_monotonic_increasing
+    if contradicts or n_slots > 1000 * (len(known) + 1000):
         raise CacheError(
             "the receipts of the stores contradict each other; move the cache away, run featurize again"
         )
-    plan = known.set_index("slot")[names].reindex(range(n_slots))
-    plan = plan.assign(group=plan["group"].ffill().fillna(0))
-    numbers = {name: 0 for name, dtype in PLAN_COLUMNS.items() if dtype != "str"}
-    plan = plan.fillna({**numbers, "file": "", "digest": ""}).astype(PLAN_COLUMNS)
-    return plan.reset_index(drop=True)
+    lost = pd.DataFrame({"slot": np.setdiff1d(np.arange(n_slots), known["slot"])})
+    lost = lost.assign(**{name: "" if dtype == "str" else 0 for name, dtype in PLAN_COLUMNS.items()})
+    plan = pd.concat([known, lost]).sort_values("slot")
+    plan = plan.assign(group=plan["group"].cummax())  # a lost slot's is that of the slot before
+    return plan[list(PLAN_COLUMNS)].astype(PLAN_COLUMNS).reset_index(drop=True)
 
 
 def by_slot(receipts: Receipts, name: str, n_slots: int, dtype: type) -> np.ndarray:
@@ -134,7 +122,10 @@ def by_slot(receipts: Receipts, name: str, n_slots: int, dtype: type) -> np.ndar
 def store_files(
     plan: pd.DataFrame, specification: Specification, receipts: Receipts, versions: dict[str, str], generation: int
 ) -> dict[str, bytes]:
-    """All files of a store but its feature chunks, by key, in the order to write them in: the root's metadata last.
+    """All files of a store but its feature chunks, by key, in the order to write them in.
+
+    Of the arrays by slot, a reader reads length, value and status in this order. So it takes a new result as OK
+    only with its numbers: here the length comes after the value, and the status after the length.
 
     Args:
         versions: of the libraries that the store was begun with, see `cache.receipts.begun_with`.
@@ -146,7 +137,7 @@ def store_files(
         "versions": versions,
         "receipts": {"n": len(receipts), "checksum": receipts.checksum},
     }
-    fields = {"length": "length", specification.slot_value: "value", "status": "status"}
+    fields = {specification.slot_value: "value", "length": "length", "status": "status"}
     arrays, files = {"start": slot_starts(plan, specification)}, {}
     for name, field in fields.items():
         arrays[name] = by_slot(receipts, field, len(plan), slot_array_names(specification)[name])
@@ -175,8 +166,8 @@ def slot_array_metadata(dtype: str, n_slots: int) -> dict:
 
 
 def slot_array_names(specification: Specification) -> dict[str, str]:
-    """The arrays by slot of a store: name and dtype."""
-    return {"start": "int64", "length": "int64", "status": "uint8", specification.slot_value: "float32"}
+    """The arrays by slot of a store, in the order to read them in: name and dtype."""
+    return {"start": "int64", "length": "int64", specification.slot_value: "float32", "status": "uint8"}
 
 
 def feature_chunk_key(specification: Specification, chunk: int) -> str:
@@ -187,6 +178,12 @@ def feature_chunk_key(specification: Specification, chunk: int) -> str:
     'features/c/7/0'
     """
     return "/".join(["features/c", str(chunk), *("0" for _ in specification.item_shape)])
+
+
+def counted_chunks(specification: Specification, receipt: Receipt) -> list[tuple[str, str]]:
+    """Key and checksum of each chunk that a receipt counts."""
+    chunks = enumerate(receipt.checksums, receipt.group)
+    return [(feature_chunk_key(specification, chunk), digits) for chunk, digits in chunks]
 
 
 def _array_metadata(shape: list, chunk: list, dtype: str, names: Sequence[str], attributes: dict) -> dict:

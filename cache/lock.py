@@ -1,26 +1,24 @@
 """One writer of a cache at a time.
 
-On a disk: a lock file, which the system frees when its holder dies. In a bucket nothing frees a dead holder's
-lock, so there it is a lease. The holder puts an object on the condition that there is none, and puts it again, on
-the condition that it is still its own, before the lease's time is up. A holder that was killed does not; another
-may then replace the object, on the condition that it is still the one it saw. All times are the bucket's, so
-clocks need not agree. A holder that could not renew in time stops before another may begin. A lease that ends is
-replaced by one of zero seconds, not deleted: obstore has no conditional delete. An object that says nothing of a
-lease, such as an uploaded lock file, is none.
+On a disk: a lock file, which the system frees when its holder dies. In a bucket: a lease, an object that says who
+holds the cache and for how long. The holder puts it on the condition that there is none, and renews it on the
+condition that it is still the one it put. Once its time is up another may replace it, on the condition that it is
+still the one it saw. Before anything counts, `Hold.check` looks whether the lease is this run's, with a quarter of
+its time left. All times are the bucket's, so clocks need not agree. A lease that ends is replaced by one of zero
+seconds, as obstore has no conditional delete. An object that says nothing of a lease, such as an uploaded lock
+file, is none.
 """
 
 import json
 import os
 import secrets
-import signal
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from signal import pthread_kill
-from threading import Event, Thread, Timer, main_thread
+from threading import Event, Thread
 
 import msgspec
 from filelock import FileLock, Timeout
@@ -33,8 +31,6 @@ LOCK, HOLDER = "writer.lock", "writer.json"
 LEASE_S = 60
 _MOST_S = 600  # that a lease of another process counts for, whatever it says
 _RENEWALS = 4  # a lease
-_LOST = signal.SIGUSR1  # unlike SIGINT, never ignored where a shell started us in the background
-_lost: set[str] = set()  # the ids of this process's holds that were lost
 
 
 class _Holder(msgspec.Struct):
@@ -65,8 +61,12 @@ class Hold:
         Raises:
             CacheError: the hold was lost, or has ended.
         """
-        if self.id in _lost or holder(self.storage) != self.id:
-            raise _loss(self.storage)
+        found, _, left = _read(self.storage)
+        if found.id != self.id or not (self.storage.is_local or left > LEASE_S / _RENEWALS):
+            raise CacheError(
+                f"{self.storage}: this run does not hold the cache any more: its lease could not be renewed in "
+                "time, or another process writes; what was done is kept; rerun the command to resume"
+            )
 
 
 @contextmanager
@@ -84,15 +84,8 @@ def holding(storage: Storage, wait: bool = False) -> Iterator[Hold]:
         "since": datetime.now().isoformat(sep=" ", timespec="seconds"),
         "id": secrets.token_hex(16),
     }
-    hold = Hold(storage, body["id"])
     with _file(storage, body, wait) if storage.is_local else _lease(storage, body):
-        yield hold
-
-
-def holder(storage: Storage) -> str:
-    """The id of the run that writes the cache, no two runs the same; "" where none does or it cannot be seen."""
-    found = _read(storage)[0]
-    return found.id if storage.is_local or found.lease_s else ""
+        yield Hold(storage, body["id"])
 
 
 @contextmanager
@@ -116,28 +109,20 @@ def _file(storage: LocalStorage, body: dict, wait: bool) -> Iterator[None]:
 
 @contextmanager
 def _lease(storage: BucketStorage, body: dict) -> Iterator[None]:
-    lease = Lease(storage, body, on_loss=lambda: pthread_kill(main_thread().ident, _LOST))
-    before = signal.signal(_LOST, signal.default_int_handler)
+    lease = Lease(storage, body)
+    lease.take()
     try:
-        lease.take()
         yield
-    except KeyboardInterrupt as error:
-        if not lease.lost:
-            raise
-        raise _loss(storage) from error
     finally:
         lease.give_back()
-        signal.signal(_LOST, before)
 
 
 class Lease:
-    """A lease that is held from `take` to `give_back`; a thread of its own renews it. lost: whether it was lost."""
+    """A lease that is held from `take` to `give_back`, as long as its renewals, by a thread, come in time."""
 
-    def __init__(self, storage: BucketStorage, body: dict, on_loss=lambda: None, seconds: float = LEASE_S):
-        """body: who holds it. on_loss: called, by another thread, when it could not be renewed in time."""
-        self._storage, self._body, self._on_loss, self._seconds = storage, body, on_loss, seconds
-        self._ended, self._etag, self._renewals, self._last = Event(), "", 0, Timer(0, self._lose)
-        self.lost = False
+    def __init__(self, storage: BucketStorage, body: dict):
+        """body: who holds it."""
+        self._storage, self._body, self._ended, self._etag, self._puts = storage, body, Event(), "", 0
 
     def take(self) -> None:
         """Take the lease, or one whose time is up.
@@ -145,7 +130,6 @@ class Lease:
         Raises:
             CacheError: another process holds it. OSError: the bucket does not answer, or does not let us write.
         """
-        asked = time.monotonic()
         try:
             self._put(None)
         except FileExistsError:
@@ -160,52 +144,28 @@ class Lease:
                 self._put(etag)
             except OSError as error:
                 raise CacheError(f"{self._storage}: another process has just begun to write the cache") from error
-        self._put_off(asked)
         Thread(target=self._keep, daemon=True, name="lease").start()
 
     def renew(self) -> None:
-        """Put the lease's end off; where the network fails there is time to try again."""
-        asked = time.monotonic()
-        try:
+        """Begin its time anew, unless it is another's; where the network fails there is time to try again."""
+        with suppress(OSError):
             self._put(self._etag)
-            self._put_off(asked)
-        except FileExistsError:
-            self._lose()
-        except OSError:
-            return
 
     def give_back(self) -> None:
-        """End the lease, unless it is lost."""
+        """End it, unless it is another's."""
         self._ended.set()
-        self._last.cancel()
-        if self._etag and not self.lost:
+        if self._etag:
             with suppress(OSError):  # it ends by itself
                 self._put(self._etag, 0)
 
-    def _put(self, etag: str | None, seconds: float | None = None) -> None:
-        self._renewals += 1  # so that no two ETags are equal
-        lease = {"lease_s": self._seconds if seconds is None else seconds, "renewals": self._renewals}
+    def _put(self, etag: str | None, seconds: float = LEASE_S) -> None:
+        self._puts += 1  # so that no two ETags are equal
+        lease = {"lease_s": seconds, "renewals": self._puts}
         self._etag = self._storage.write_if(LOCK, json.dumps({**self._body, **lease}).encode(), etag)
 
     def _keep(self) -> None:
-        while not self._ended.wait(self._seconds / _RENEWALS):
+        while not self._ended.wait(LEASE_S / _RENEWALS):
             self.renew()
-
-    def _put_off(self, asked: float) -> None:
-        """Let the loss come a quarter before the time is up, counted from before the bucket was asked."""
-        self._last.cancel()
-        left = self._seconds * (1 - 1 / _RENEWALS) - (time.monotonic() - asked)
-        self._last = Timer(max(0, left), self._lose)
-        self._last.daemon = True
-        if not self._ended.is_set():
-            self._last.start()
-
-    def _lose(self) -> None:
-        if not self._ended.is_set():
-            self._ended.set()
-            self.lost = True
-            _lost.add(self._body["id"])
-            self._on_loss()
 
 
 def _read(storage: Storage) -> tuple[_Holder, str, float]:
@@ -232,10 +192,3 @@ def _bucket_time(storage: BucketStorage) -> float:
         return storage.look(key).mtime_ns / 1e9
     finally:
         storage.remove(key)
-
-
-def _loss(storage: Storage) -> CacheError:
-    return CacheError(
-        f"{storage}: this run does not hold the cache any more: its lease could not be renewed in time, or another "
-        "process writes; what was done is kept; rerun the command to resume"
-    )

@@ -1,14 +1,16 @@
 """A cache and its stores, read: tables, arrays by slot, and features straight from memory-mapped chunk files.
 
-A cache's tables are read once, together, and a store belongs to the generation of these tables. A store holds a
-descriptor of the folder that it opened, so a folder that takes its place is never mixed in. A chunk file is its
-array's bytes, so a map of it is the array. Each map holds a file descriptor; the least recently used one is dropped
-when there are too many, and arrays that were handed out keep their own map alive.
+A cache's tables are read once, together, and a store belongs to the generation of these tables. A store keeps a
+descriptor of the folder that it opened, so that another in its place is noticed. A chunk file is its array's bytes,
+so a map of it is the array. The least recently used map is dropped when there are too many, as each holds a file
+descriptor; arrays that were handed out keep their own map alive.
 """
 
 import mmap
 import os
 import resource
+import weakref
+from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated
@@ -19,15 +21,15 @@ import pandas as pd
 
 from cache import layout
 from cache.layout import SLOTS_PER_CHUNK, chunks_per_slot, feature_chunk_key, slot_starts
-from cache.receipts import Receipts, Status, chunk_files, done_groups
+from cache.receipts import Receipts, Status, checksum, chunk_files, done_groups
 from cache.specification import KINDS, Specification, from_dict
 from cache.storage import CacheError, DamagedError, Storage, each, open_storage
 from cache.tables import Tables, read_tables
 
 _FLAGS = {
-    "sample_rate": {"raw": "--sr", "mfcc": "--mfcc-sr", "logmel": "--mfcc-sr"},
-    "n_mfcc": {"mfcc": "--mfcc"},
-    "n_mels": {"logmel": "--n-mels"},
+    "raw": {"sample_rate": "--sr"},
+    "mfcc": {"sample_rate": "--mfcc-sr", "n_mfcc": "--mfcc"},
+    "logmel": {"sample_rate": "--mfcc-sr", "n_mels": "--n-mels"},
 }
 _MOST_METADATA = 1 << 20  # bytes of a zarr.json that is read
 _REPAIR = "run featurize to repair it"
@@ -58,7 +60,7 @@ class Cache:
         names = self.stores()
         found = name if name in names else f"{name}.zarr"
         if found not in names:
-            raise CacheError(f"{self.storage}: has no store {name!r:.100}; it has {_or_none(names)}")
+            raise CacheError(f"{self.storage}: has no store {name!r:.100}; it has {', '.join(names) or 'no store'}")
         store = Store(self.storage / found)
         if store.generation != self.generation:
             raise CacheError(
@@ -94,22 +96,18 @@ class Cache:
 
     def missing(self, store: "Store") -> pd.Series:
         """The clips that a store lacks: without a result, a receipt, or a chunk file of the right size."""
-        group, widths, size = (
-            self.plan["group"].to_numpy(),
-            chunks_per_slot(self.plan),
-            store.specification.chunk_bytes,
-        )
-        lost = np.ones(layout.n_chunks(self.plan) + 1, bool)
-        whole = [chunk for chunk, there in chunk_files(store.storage).items() if there == size]
-        lost[np.intersect1d(whole, np.arange(len(lost))).astype(int)] = False
-        lost_before = np.cumsum(lost) - lost  # chunks before each
+        sizes, chunk_bytes = chunk_files(store.storage), store.specification.chunk_bytes
+        whole = np.array([sizes.get(chunk) == chunk_bytes for chunk in range(layout.n_chunks(self.plan))], bool)
+        group, n_whole = self.plan["group"].to_numpy(), np.append(0, np.cumsum(whole))  # before each chunk
+        widths = chunks_per_slot(self.plan)
         done = np.isin(group, list(done_groups(store.storage))) & (
-            lost_before[group + widths] == lost_before[group]
+            n_whole[group + widths] - n_whole[group] == widths
         )
         store.check_current()
-        status = np.zeros(len(done), np.uint8)
-        status[: len(store.status)] = store.status
-        return self.clips["clip"][~(done & (status != Status.PENDING))[self.clips["slot"].to_numpy()]]
+        n_slots = len(store.status)
+        done[:n_slots] &= store.status != Status.PENDING
+        done[n_slots:] = False
+        return self.clips["clip"][~done[self.clips["slot"].to_numpy()]]
 
     def status(self, receipts: Receipts) -> np.ndarray:
         """What became of each clip by a store's receipts, in its arrays or not yet: `Status`, uint8 [clips]."""
@@ -132,20 +130,18 @@ class Cache:
         if len(fitting) == 1:
             return fitting[0]
         if fitting:
+            found = [store.specification for store in fitting]
             flags = [
-                flags[kind]
-                for number, flags in _FLAGS.items()
-                if kind in flags and len({getattr(store.specification, number) for store in fitting}) > 1
+                flag for number, flag in _FLAGS[kind].items() if len({getattr(each, number) for each in found}) > 1
             ]
-            names = " and ".join(store.name for store in fitting)
-            choose = " or ".join([*flags, "--store NAME"])
+            names, choose = " and ".join(each.name for each in found), " or ".join([*flags, "--store NAME"])
             raise CacheError(f"{self.storage}: one {kind} store must fit, got {names}; choose with {choose}")
         if refused:
             raise refused[0]
-        flags = " ".join(f"{_FLAGS[number][kind]} {value}" for number, value in numbers.items())
+        flags = " ".join(f"{_FLAGS[kind][number]} {value}" for number, value in numbers.items())
         asked = f"{kind} features" + (f" for {flags}" if flags else "")
-        advice = f"run `python -m featurize {flags}".rstrip() + "`"
-        raise CacheError(f"{self.storage}: must hold {asked}, got {_or_none(self.stores())}; {advice}")
+        advice, there = f"run `python -m featurize {flags}".rstrip() + "`", ", ".join(self.stores()) or "no store"
+        raise CacheError(f"{self.storage}: must hold {asked}, got {there}; {advice}")
 
 
 class Store:
@@ -168,34 +164,38 @@ class Store:
         Raises:
             CacheError: no store, a foreign one, a newer one, or one whose specification is not its name's.
         """
-        self.name = storage.name
-        try:
-            self.storage = storage.hold()
-        except OSError as error:
-            raise CacheError(f"{storage}: no store here ({error.strerror}); see `python -m cache ls`") from error
+        self.storage, self.name, self._held = storage, storage.name, None
+        if storage.is_local:
+            try:
+                self._held = os.open(storage.path(), os.O_RDONLY | os.O_DIRECTORY)
+            except OSError as error:
+                raise CacheError(
+                    f"{storage}: no store here ({error.strerror}); see `python -m cache ls`"
+                ) from error
+            weakref.finalize(self, os.close, self._held)
         self.attributes = read_attributes(self.storage)
         self.specification = from_dict(self.attributes["specification"])
         self.generation: int = self.attributes["generation"]
         try:
             for name, dtype in layout.slot_array_names(self.specification).items():
                 setattr(self, name, _slot_array(self.storage, name, dtype))
-            if not len(self.start) == len(self.length) == len(self.status) or self.status.max(initial=0) > max(
-                Status
-            ):
+            lengths = {len(self.start), len(self.length), len(self.status)}
+            if len(lengths) > 1 or self.status.max(initial=0) > max(Status):
                 raise ValueError("its arrays do not belong together")
             self.n_chunks = _count_chunks(self.storage, self.specification)
         except (ValueError, RecursionError, OSError) as error:
             self.check_current()
             raise DamagedError(f"{storage}: damaged, cannot read its arrays; {_REPAIR}") from error
+        self.check_current()
         half_written = (self.length == 0) & np.isin(self.status, [Status.OK, Status.TRUNCATED])
         self.status = np.where(half_written, np.uint8(Status.PENDING), self.status)
-        self._map = lru_cache(map_limit())(partial(_map_chunk, self.storage, self.specification))
+        self._map = lru_cache(map_limit())(partial(_map_chunk, self.storage, self._held, self.specification))
 
     @property
     def identity(self) -> dict:
         """What a run notes of the store that it read: name, specification, checksum over its receipts."""
-        checksum = self.attributes["receipts"]["checksum"]
-        return {"name": self.name, "specification": self.specification.to_dict(), "checksum": checksum}
+        digits = self.attributes["receipts"]["checksum"]
+        return {"name": self.name, "specification": self.specification.to_dict(), "checksum": digits}
 
     def check_current(self) -> None:
         """Refuse to go on where another folder has taken the place of the one that was opened.
@@ -203,11 +203,20 @@ class Store:
         Raises:
             CacheError: the store was replaced or removed.
         """
-        _check_current(self.storage)
+        _check_current(self.storage, self._held)
 
-    def chunk_path(self, chunk: int) -> Path:
-        """A feature chunk's file."""
-        return self.storage.path(feature_chunk_key(self.specification, chunk))
+    def read_chunk(self, key: str, expected: str) -> bytes:
+        """The bytes of a feature chunk, for a copy of them; expected: their checksum, by the chunk's receipt.
+
+        Raises:
+            CacheError: they have another one, or the store was replaced. OSError: they cannot be read.
+        """
+        data = self.storage.read(key, self.specification.chunk_bytes + 1)
+        if (found := checksum(data)) != expected:
+            self.check_current()
+            advice = f"run `python -m cache verify --cache {self.storage.parent}`, then featurize"
+            raise DamagedError(f"{self.storage}/{key}: chunk's checksum must be {expected}, got {found}; {advice}")
+        return data
 
     def chunk(self, number: int) -> np.ndarray:
         """A chunk's features, [chunk_length, ...]: a read-only view of its memory map. Threads may share a store.
@@ -226,32 +235,34 @@ class Store:
             int16 or float32 [stop - start] for raw, float32 [stop - start, n] for mfcc and logmel.
         """
         length = self.specification.chunk_length
-        first, last = start // length, max(start, stop - 1) // length
-        if first == last:
-            return self.chunk(first)[start - first * length : stop - first * length]
-        parts = [self.chunk(chunk) for chunk in range(first, last + 1)]
-        return np.concatenate([parts[0][start - first * length :], *parts[1:-1], parts[-1][: stop - last * length]])
+        numbers = range(start // length, max(start, stop - 1) // length + 1)
+        parts = [self.chunk(n)[max(0, start - n * length) : stop - n * length] for n in numbers]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _check_current(storage: Storage) -> None:
-    if not storage.is_current():
-        raise CacheError(f"{storage}: was replaced or removed while it was read; start again")
+def _check_current(storage: Storage, held: int | None) -> None:
+    """Refuse a folder that has taken the place of the one whose descriptor is held; a bucket has none."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        if held is None or os.path.samestat(os.fstat(held), os.stat(storage.path())):
+            return
+    raise CacheError(f"{storage}: was replaced or removed while it was read; start again")
 
 
-def _map_chunk(storage: Storage, specification: Specification, number: int) -> np.ndarray:
+def _map_chunk(storage: Storage, held: int | None, specification: Specification, number: int) -> np.ndarray:
     key = feature_chunk_key(specification, number)
-    path, size = storage.path(key), specification.chunk_bytes
+    path, size, features = storage.path(key), specification.chunk_bytes, None
     try:
         with open(storage.open(key), "rb") as file:
             found = f"{os.fstat(file.fileno()).st_size} bytes"
             if found == f"{size} bytes":
                 features = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), specification.dtype)
-                return features.reshape(specification.chunk_length, *specification.item_shape)
     except OSError as error:
-        _check_current(storage)
         found = "no file" if isinstance(error, FileNotFoundError) else error.strerror
-    what = f"chunk must have {size} bytes, got {found}; run `python -m cache verify`, then featurize"
-    raise DamagedError(f"{path}: {what}")
+    _check_current(storage, held)  # now, so that what was opened is known to be its own
+    if features is None:
+        what = f"chunk must have {size} bytes, got {found}; run `python -m cache verify`, then featurize"
+        raise DamagedError(f"{path}: {what}")
+    return features.reshape(specification.chunk_length, *specification.item_shape)
 
 
 def open_cache(place: "str | Path | Storage") -> Cache:
@@ -275,6 +286,18 @@ def store_names(cache: Storage) -> list[str]:
     kinds = tuple(f"{kind}-" for kind in KINDS)
     names = [name for name in cache.names() if name.startswith(kinds) and name.endswith(".zarr")]
     return [name for name in names if not cache.is_local or (cache / name).exists()]
+
+
+def removed_stores(cache: Storage) -> list[str]:
+    """The names of stores whose folder was removed by hand, so that only their receipts are left."""
+    there = cache.names()
+    names = (f"{name.removesuffix('.receipts')}.zarr" for name in there if name.endswith(".receipts"))
+    return [name for name in names if name not in there and name.partition("-")[0] in KINDS]
+
+
+def all_names(cache: Storage) -> list[str]:
+    """The names of the stores, and of those of which only receipts are left."""
+    return sorted([*store_names(cache), *removed_stores(cache)])
 
 
 class _Receipts(msgspec.Struct):
@@ -376,7 +399,3 @@ def _count_chunks(store: Storage, specification: Specification) -> int:
     if metadata != layout.features_metadata(specification, n_chunks, metadata.get("attributes")):
         raise ValueError("its metadata are not ours")
     return n_chunks
-
-
-def _or_none(names: list[str]) -> str:
-    return ", ".join(names) or "no store"

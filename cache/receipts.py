@@ -76,7 +76,10 @@ class Receipt:
 
 
 _ARROW = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string(), Status: pa.uint8()}
-_SCHEMA = pa.schema([(name, _ARROW[kind]) for name, kind in get_type_hints(SlotResult).items()])
+_FIELDS = list(get_type_hints(SlotResult))
+_SCHEMA = pa.schema(
+    {**{name: _ARROW[kind] for name, kind in get_type_hints(SlotResult).items()}, "group": pa.int64()}
+)
 _Columns = msgspec.defstruct(
     "_Columns", [(name, list[kind]) for name, kind in get_type_hints(SlotResult, include_extras=True).items()]
 )
@@ -104,7 +107,7 @@ class Receipts(Mapping[int, Receipt]):
     def __init__(self, receipts: "Iterable[Receipt | _Body]"):
         """receipts: by ascending group."""
         self._heads: dict[int, tuple[tuple[str, ...], dict, int, int]] = {}
-        hashed, parts, n, versions = xxhash.xxh3_64(), {name: [] for name in _SCHEMA.names}, 0, {}
+        hashed, tables, n, versions = xxhash.xxh3_64(), [_SCHEMA.empty_table()], 0, {}
         bodies = (_body(receipt) if isinstance(receipt, Receipt) else receipt for receipt in receipts)
         while some := list(islice(bodies, _AT_A_TIME)):
             for body in some:
@@ -113,28 +116,28 @@ class Receipts(Mapping[int, Receipt]):
                 versions = versions if versions == body.versions else body.versions  # one object for all receipts
                 self._heads[body.group] = (body.checksums, versions, n, len(digests))
                 n += len(digests)
-            for name, arrays in parts.items():
-                values = [value for body in some for value in getattr(body.slots, name)]
-                arrays.append(pa.array(values, _SCHEMA.field(name).type))
-        empty = _SCHEMA.empty_table()
-        columns = [pa.chunked_array(parts.pop(name), empty[name].type).combine_chunks() for name in _SCHEMA.names]
-        self._table = pa.table(columns, schema=_SCHEMA)
+            columns = {name: [value for body in some for value in getattr(body.slots, name)] for name in _FIELDS}
+            columns["group"] = [body.group for body in some for _ in body.slots.slot]
+            tables.append(pa.table(columns, _SCHEMA))
+        self._table = pa.concat_tables(tables).combine_chunks()
         pa.default_memory_pool().release_unused()
         self.checksum = hashed.hexdigest()
 
     def column(self, name: str) -> np.ndarray:
         """A numeric field of `SlotResult`, or "group", of every result; [results]."""
-        if name == "group":
-            return np.repeat(np.array(list(self._heads), np.int64), [head[3] for head in self._heads.values()])
         return self._table[name].to_numpy()
 
     def texts(self, name: str) -> pa.ChunkedArray:
         """Digest, reason or file of every result; [results]."""
         return self._table[name]
 
+    def frame(self, names: list[str]) -> pd.DataFrame:
+        """Fields of `SlotResult`, or "group", of every result, as a table."""
+        return self._table.select(names).to_pandas()
+
     def __getitem__(self, group: int) -> Receipt:
         checksums, versions, first, n_slots = self._heads[group]
-        rows = self._table.slice(first, n_slots).to_pylist()
+        rows = self._table.select(_FIELDS).slice(first, n_slots).to_pylist()
         slots = tuple(SlotResult(**{**row, "status": Status(row["status"])}) for row in rows)
         return Receipt(group, checksums, slots, versions)
 
@@ -273,6 +276,6 @@ def _key(group: int) -> str:
 
 
 def _body(receipt: Receipt) -> _Body:
-    columns = {name: [getattr(slot, name) for slot in receipt.slots] for name in _SCHEMA.names}
+    columns = {name: [getattr(slot, name) for slot in receipt.slots] for name in _FIELDS}
     columns["value"] = [float(value) for value in columns["value"]]
     return _Body(receipt.group, receipt.checksums, _Columns(**columns), receipt.versions)

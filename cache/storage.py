@@ -14,22 +14,21 @@ import re
 import secrets
 import shutil
 import stat
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
+from urllib.parse import quote
 
 from common import EarmarkError
 from common.files import is_temporary, sync, write_atomic
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
-_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 _ENVIRONMENT = ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_ACCESS_KEY_ID")  # on which a client depends
 _FORBIDDEN = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
 
@@ -66,25 +65,15 @@ class Storage:
         """
         return self.read_with_look(key, n_bytes)[0]
 
-    def holds(self, key: str, data: bytes) -> bool:
-        """Whether a file is there and holds just these bytes."""
-        with suppress(OSError):
-            return self.read(key, len(data) + 1) == data
-        return False
+    def differing(self, files: dict[str, bytes]) -> list[str]:
+        """The keys of those files, given by key, that are not there with just these bytes."""
+        return [key for key, is_same in each(partial(_holds, self), files.items(), self) if not is_same]
 
     def stage(self, key: str, data: bytes | memoryview, durable: bool = False) -> str:
         """Write data under a temporary name of ours; returns that key, for `publish`."""
         staged = str(PurePosixPath(key).with_name(f".earmark-{secrets.token_hex(4)}-{PurePosixPath(key).name}"))
         self.write(staged, data, durable)
         return staged
-
-    def hold(self) -> "Storage":
-        """On a disk, the folder that is there now; a bucket has no folders that could be replaced as a whole."""
-        return self
-
-    def is_current(self) -> bool:
-        """Whether what `hold` gave is still what lies at this place."""
-        return True
 
     def sweep(self) -> None:
         """Remove our temporary files, which killed writers left."""
@@ -102,11 +91,17 @@ class Storage:
         return f"{type(self).__name__}({str(self)!r})"
 
 
+def _holds(storage: Storage, file: tuple[str, bytes]) -> tuple[str, bool]:
+    key, data = file
+    with suppress(OSError):
+        return key, storage.read(key, len(data) + 1) == data
+    return key, False
+
+
 class LocalStorage(Storage):
     """A folder on a disk; it need not be there yet."""
 
     is_local = True
-    _held: int | None = None  # the descriptor of the folder that is held
 
     def __init__(self, path: str | Path):
         self._path = Path(path)
@@ -118,9 +113,6 @@ class LocalStorage(Storage):
     def __truediv__(self, name: str) -> "LocalStorage":
         return LocalStorage(self._path / name)
 
-    def __reduce__(self):
-        return LocalStorage, (str(self._path),)
-
     @property
     def parent(self) -> "LocalStorage":
         """The folder that this one lies in."""
@@ -130,40 +122,25 @@ class LocalStorage(Storage):
         """The path of a file."""
         return self._path / key
 
-    def hold(self) -> "LocalStorage":
-        """The folder that is there now, read through a descriptor: another one put in its place is not seen.
-
-        Raises:
-            OSError: there is no folder.
-        """
-        held = LocalStorage(self._path)
-        held._held = os.open(self._path, _FOLDER)
-        weakref.finalize(held, os.close, held._held)
-        return held
-
-    def is_current(self) -> bool:
-        """Whether the folder that `hold` opened is still the one of this path."""
-        try:
-            return self._held is None or os.path.samestat(os.fstat(self._held), os.stat(self._path))
-        except OSError:
-            return False
-
     def open(self, key: str) -> int:
         """A descriptor of a file, to read. Anything else, a pipe say, is refused at once.
 
         Raises:
             OSError: there is none, or it is not a regular file.
         """
-        with self._errors(key):
-            descriptor = os.open(self._at(key), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._held)
-            if stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return descriptor
-            os.close(descriptor)
-            raise OSError(errno.EINVAL, "not a regular file")
+        path = str(self.path(key))
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        except ValueError as error:  # a name with a NUL or a lone surrogate
+            raise OSError(errno.EINVAL, "not a name that a file can have", path) from error
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", path)
 
     def read_with_look(self, key: str, n_bytes: int | None = None) -> tuple[bytes, File]:
         """The bytes of a file, or its first n_bytes, and what `look` says of the whole; errors as of `read`."""
-        with open(self.open(key), "rb") as file, self._errors(key):
+        with open(self.open(key), "rb") as file:
             return file.read(-1 if n_bytes is None else n_bytes), _file(key, os.fstat(file.fileno()))
 
     def write(self, key: str, data: bytes | memoryview, durable: bool = False) -> None:
@@ -192,8 +169,9 @@ class LocalStorage(Storage):
             OSError: it cannot be seen, for want of permission say.
         """
         try:
-            with self._errors(key):
-                found = os.stat(self._at(key), dir_fd=self._held)
+            found = os.stat(self.path(key))
+        except ValueError:  # no name that a file can have
+            return None
         except OSError as error:
             if error.errno in _NO_FILE:
                 return None
@@ -202,15 +180,13 @@ class LocalStorage(Storage):
 
     def files(self, prefix: str = "") -> Iterator[File]:
         """Every regular file below, or below a folder of it, sorted by key; links to folders are not followed."""
-        top, files = os.path.join(self._at(prefix), "."), []  # the dot: a link at the top is followed
-        with suppress(FileNotFoundError, NotADirectoryError):
-            for root, _, names, folder in os.fwalk(top, dir_fd=self._held):
-                below = os.path.normpath(os.path.join(prefix, root[len(top) :].lstrip("/")))
-                for name in names:
-                    with suppress(OSError):  # a link that leads nowhere, or a file that was removed just now
-                        found = os.stat(name, dir_fd=folder)
-                        if stat.S_ISREG(found.st_mode):
-                            files.append(_file(name if below == "." else f"{below}/{name}", found))
+        files = []
+        for root, _, names in os.walk(self.path(prefix)):
+            for path in (os.path.join(root, name) for name in names):
+                with suppress(OSError):  # a link that leads nowhere, or a file that was removed just now
+                    found = os.stat(path)
+                    if stat.S_ISREG(found.st_mode):
+                        files.append(_file(os.path.relpath(path, self._path), found))
         return iter(sorted(files, key=lambda file: file.key))
 
     def names(self, prefix: str = "") -> list[str]:
@@ -223,18 +199,6 @@ class LocalStorage(Storage):
     def exists(self) -> bool:
         """Whether the folder is there."""
         return self._path.is_dir()
-
-    def _at(self, key: str) -> Path | str:
-        return self.path(key) if self._held is None else key or "."
-
-    @contextmanager
-    def _errors(self, key: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(self.path(key))) from error
-        except ValueError as error:  # a name with a NUL or a lone surrogate
-            raise OSError(errno.EINVAL, "not a name that a file can have", str(self.path(key))) from error
 
 
 def _file(key: str, found: os.stat_result) -> File:
@@ -255,7 +219,7 @@ class BucketStorage(Storage):
         return f"{self._bucket}/{self._prefix}".rstrip("/")
 
     def __truediv__(self, name: str) -> "BucketStorage":
-        return BucketStorage(self._bucket, self._key(name))
+        return BucketStorage(self._bucket, f"{self._prefix}/{name}".strip("/"))
 
     @property
     def parent(self) -> "BucketStorage":
@@ -275,7 +239,7 @@ class BucketStorage(Storage):
         options = {} if n_bytes is None else {"range": (0, n_bytes)}
         try:
             with self._errors(key) as (obstore, client):
-                found = obstore.get(client, self._key(key), options=options)
+                found = obstore.get(client, key, options=options)
                 return bytes(found.bytes()), _object(key, found.meta)
         except OSError as error:
             if "InvalidRange" in str(error) and (file := self.look(key)):  # an empty object has no range
@@ -285,7 +249,7 @@ class BucketStorage(Storage):
     def write(self, key: str, data: bytes | memoryview, durable: bool = False) -> None:
         """Put an object."""
         with self._errors(key) as (obstore, client):
-            obstore.put(client, self._key(key), memoryview(data).cast("B"), use_multipart=False)
+            obstore.put(client, key, memoryview(data).cast("B"), use_multipart=False)
 
     def write_if(self, key: str, data: bytes, etag: str | None) -> str:
         """Put an object only where there is none (etag None), or only in place of the one with that ETag.
@@ -298,7 +262,7 @@ class BucketStorage(Storage):
         mode = "create" if etag is None else {"e_tag": etag}
         try:
             with self._errors(key) as (obstore, client):
-                return obstore.put(client, self._key(key), data, mode=mode)["e_tag"]
+                return obstore.put(client, key, data, mode=mode)["e_tag"]
         except FileExistsError:
             with suppress(OSError):  # ours, where the answer to a first try was lost
                 found, file = self.read_with_look(key)
@@ -309,47 +273,44 @@ class BucketStorage(Storage):
     def publish(self, staged: str, key: str, durable: bool = False) -> None:
         """Give what was staged its key; the bucket copies it."""
         with self._errors(key) as (obstore, client):
-            obstore.rename(client, self._key(staged), self._key(key))
+            obstore.rename(client, staged, key)
 
     def remove(self, key: str) -> None:
         """Delete an object; that it is missing is fine."""
         with suppress(FileNotFoundError), self._errors(key) as (obstore, client):
-            obstore.delete(client, self._key(key))
+            obstore.delete(client, key)
 
     def remove_all(self) -> None:
         """Delete every object below."""
-        if keys := [self._key(file.key) for file in self.files()]:
+        if keys := [file.key for file in self.files()]:
             with self._errors("") as (obstore, client):
                 obstore.delete(client, keys)
 
     def look(self, key: str) -> File | None:
         """Size, time and ETag of an object; None where there is none."""
         with suppress(FileNotFoundError), self._errors(key) as (obstore, client):
-            return _object(key, obstore.head(client, self._key(key)))
+            return _object(key, obstore.head(client, key))
         return None
 
     def files(self, prefix: str = "") -> Iterator[File]:
         """Every object below, or below a prefix, sorted by key; a request for each thousand."""
-        skipped = len(self._prefix) + 1 if self._prefix else 0
         with self._errors(prefix) as (obstore, client):
-            found = obstore.list(client, self._key(prefix) or None, chunk_size=1000).collect()
-        files = (_object(each["path"][skipped:], each) for each in found)
-        return iter(sorted((file for file in files if file.key), key=lambda file: file.key))
+            found = obstore.list(client, prefix or None, chunk_size=1000).collect()
+        return iter(
+            sorted((_object(each["path"], each) for each in found if each["path"]), key=lambda file: file.key)
+        )
 
     def names(self, prefix: str = "") -> list[str]:
         """The names of what lies directly below it, or below a prefix, sorted."""
         with self._errors(prefix) as (obstore, client):
-            found = obstore.list_with_delimiter(client, self._key(prefix) or None)
+            found = obstore.list_with_delimiter(client, prefix or None)
         keys = [*found["common_prefixes"], *(each["path"] for each in found["objects"])]
-        return sorted({PurePosixPath(key).name for key in keys if key != self._key(prefix)})
+        return sorted({PurePosixPath(key).name for key in keys if key not in {"", prefix}})
 
     def exists(self) -> bool:
         """Whether an object lies below."""
         with self._errors("") as (obstore, client):
-            return next(iter(obstore.list(client, self._prefix or None, chunk_size=1)), None) is not None
-
-    def _key(self, key: str) -> str:
-        return "/".join(part for part in (self._prefix, key.rstrip("/")) if part)
+            return next(iter(obstore.list(client, chunk_size=1)), None) is not None
 
     @contextmanager
     def _errors(self, key: str) -> Iterator[tuple]:
@@ -357,23 +318,23 @@ class BucketStorage(Storage):
         import obstore  # here, as only buckets need it: it is an extra
 
         try:
-            yield obstore, _client(self._bucket, os.getpid(), *map(os.environ.get, _ENVIRONMENT))
+            yield obstore, _client(str(self), os.getpid(), *map(os.environ.get, _ENVIRONMENT))
         except (obstore.exceptions.BaseError, OSError, ValueError) as error:
             raise _os_error(error, str(self / key if key else self)) from error
 
 
-@lru_cache(maxsize=8)
-def _client(bucket: str, process: int, endpoint: str | None, profile: str | None, key: str | None):
-    """A client for a bucket, made anew in a forked process, where threads may not share that of its parent."""
+@lru_cache(maxsize=64)
+def _client(place: str, process: int, endpoint: str | None, profile: str | None, key: str | None):
+    """A client for keys below a place, another one in a forked process, as threads may not share their parent's."""
     from obstore.store import from_url
 
     options: dict = {"client_options": {"timeout": "10min", "read_timeout": "1min", "connect_timeout": "5s"}}
     options["client_options"]["allow_http"] = bool(re.match(r"http://(localhost|127\.|\[::1\])", endpoint or ""))
-    if bucket.startswith("s3:") and profile:
+    if place.startswith("s3:") and profile:
         from obstore.auth.boto3 import Boto3CredentialProvider
 
         options["credential_provider"] = Boto3CredentialProvider()
-    return from_url(bucket, **options)
+    return from_url(quote(place, safe=":/"), **options)
 
 
 def _object(key: str, found: dict) -> File:

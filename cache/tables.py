@@ -12,6 +12,7 @@
 """
 
 import io
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -52,8 +53,7 @@ class Manifest:
     """The generation, and by table the checksums that count: one, or two while the table is being rewritten."""
 
     generation: int
-    clips: tuple[str, ...]
-    plan: tuple[str, ...]
+    checksums: dict[str, set[str]]
 
 
 class _Sums(msgspec.Struct):
@@ -79,8 +79,8 @@ def read_tables(storage: Storage) -> Tables:
     for _ in range(_TRIES):
         manifest = read_manifest(storage)
         try:
-            clips = read_table(storage, CLIPS, manifest.clips)  # first, as it is written last
-            plan = read_table(storage, PLAN, manifest.plan)
+            clips = read_table(storage, CLIPS, manifest)  # first, as it is written last
+            plan = read_table(storage, PLAN, manifest)
         except DamagedError:
             if read_manifest(storage) == manifest:
                 raise
@@ -117,9 +117,8 @@ def read_manifest(storage: Storage) -> Manifest:
         raise
     except (ValueError, OSError) as error:
         raise DamagedError(f"{where}: damaged or foreign; {_REPAIR}") from error
-    sums = [found, found.next or found]
-    clips, plan = (tuple(dict.fromkeys(getattr(each, name) for each in sums)) for name in ("clips", "plan"))
-    return Manifest(found.generation, clips, plan)
+    after = found.next or found
+    return Manifest(found.generation, {CLIPS: {found.clips, after.clips}, PLAN: {found.plan, after.plan}})
 
 
 def is_older(storage: Storage) -> bool:
@@ -131,8 +130,8 @@ def is_older(storage: Storage) -> bool:
     return not any(store and b'"format_version": 2' in store.read("zarr.json", 1 << 16) for store in stores)
 
 
-def read_table(storage: Storage, name: str, checksums: tuple[str, ...]) -> pd.DataFrame:
-    """The clip table or the plan, if its bytes have one of these checksums.
+def read_table(storage: Storage, name: str, manifest: Manifest) -> pd.DataFrame:
+    """The clip table or the plan, if the manifest counts its bytes.
 
     Raises:
         CacheError: it is damaged, missing, or not made yet.
@@ -141,11 +140,11 @@ def read_table(storage: Storage, name: str, checksums: tuple[str, ...]) -> pd.Da
     try:
         data = storage.read(name)
     except OSError as error:
-        if isinstance(error, FileNotFoundError) and "" in checksums:
+        if isinstance(error, FileNotFoundError) and "" in manifest.checksums[name]:
             raise CacheError(f"{storage}: no whole cache here yet; run featurize to make it") from None
         what = "missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
         raise DamagedError(f"{where}: {what}; {_REPAIR}") from error
-    if checksum(data) not in checksums:
+    if checksum(data) not in manifest.checksums[name]:
         raise DamagedError(f"{where}: damaged, its checksum does not match; {_REPAIR}")
     try:
         table = pq.ParquetFile(pa.BufferReader(data)).read()
@@ -169,7 +168,7 @@ def write_tables(
     new = {"clips": checksum(tables[CLIPS]), "plan": checksum(tables[PLAN])}
     body = {"earmark": "cache", "version": VERSION, "generation": generation}
     files = {MANIFEST: signed({**body, **new, "next": None}), **tables}
-    if all(storage.holds(name, data) for name, data in files.items()):
+    if not storage.differing(files):
         return
     storage.write(MANIFEST, signed({**body, **_present(storage), "next": new}), durable)
     for name in (PLAN, CLIPS, MANIFEST):  # the plan first: clips name its rows
@@ -179,13 +178,10 @@ def write_tables(
 def _present(storage: Storage) -> dict[str, str]:
     """The checksums of the tables as they are, "" where one is missing or does not count."""
     present = {"clips": "", "plan": ""}
-    try:
-        manifest = read_manifest(storage)
-    except CacheError:
-        return present
-    for name, counts in ((CLIPS, manifest.clips), (PLAN, manifest.plan)):
-        if storage.look(name) and (found := checksum(storage.read(name))) in counts:
-            present[name.partition(".")[0]] = found
+    with suppress(CacheError):
+        for name, counts in read_manifest(storage).checksums.items():
+            if storage.look(name) and (found := checksum(storage.read(name))) in counts:
+                present[name.partition(".")[0]] = found
     return present
 
 

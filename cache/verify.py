@@ -1,8 +1,8 @@
 """Verification: every byte of a cache against what it should be, and repair as far as the cache itself allows it.
 
-Chunks are read again and compared with the checksums in their receipts, receipts with their own, metadata and
-arrays by slot with what plan and receipts give; every other file is named. Where a chunk is not what its receipt
-counts, the checksums of its clips show which of them are damaged, and only these are named.
+Chunks are compared with the checksums in their receipts, receipts with their own, metadata and arrays by slot with
+what plan and receipts give; every other file is named. In a damaged chunk the checksums of its clips show which of
+them are damaged, and only these are named.
 
 Nothing is changed while findings are collected. `repair` takes the writer's lock, looks at each group again, and
 acts on what is still bad: the chunk is written again without the damaged clips, whose results leave the receipt, so
@@ -16,8 +16,8 @@ from enum import Enum
 
 import numpy as np
 
-from cache.layout import feature_chunk_key, slot_starts, store_files
-from cache.reader import known_specification, read_attributes, store_names
+from cache.layout import counted_chunks, slot_starts, store_files
+from cache.reader import known_specification, read_attributes, removed_stores, store_names
 from cache.receipts import (
     Receipt,
     Receipts,
@@ -28,7 +28,7 @@ from cache.receipts import (
     receipts_folder,
     withdraw,
 )
-from cache.specification import KINDS, from_dict
+from cache.specification import from_dict
 from cache.storage import CacheError, DamagedError, Storage, each
 from cache.switch import is_switching
 from cache.tables import Tables, read_manifest
@@ -61,13 +61,6 @@ class Finding:
     clips: tuple[str, ...] = ()
     kind: Kind = Kind.DAMAGED
     group: int | None = None
-
-
-def removed_stores(storage: Storage) -> list[str]:
-    """The names of stores whose folder was removed by hand, so that only their receipts are left."""
-    there = storage.names()
-    names = (f"{name.removesuffix('.receipts')}.zarr" for name in there if name.endswith(".receipts"))
-    return [name for name in names if name not in there and name.partition("-")[0] in KINDS]
 
 
 def verify_tables(storage: Storage) -> tuple[Tables, list[Finding]]:
@@ -119,12 +112,13 @@ def repair(storage: Storage, name: str, generation: int, groups: set[int]) -> li
         store, there = check.store, check.receipts
         sound = {group: () for group in groups & done_groups(store) - there.keys()}
         for group in sorted(groups & there.keys()):
-            if any(check.look(*chunk) for chunk in check.chunks(there[group])):
+            if any(check.look(*chunk) for chunk in counted_chunks(check.specification, there[group])):
                 sound[group] = tuple(check.writer(there[group]).kept.values())
         kept = (replace(receipt, slots=sound.get(group, receipt.slots)) for group, receipt in there.items())
         check.update(writer, Receipts(receipt for receipt in kept if receipt.slots))  # first readers learn of it
         lines = []
         for group, results in sound.items():
+            writer.hold.check()
             try:
                 if results:
                     with check.writer(there[group]) as group_writer:
@@ -176,10 +170,11 @@ class _Check:
             what = f"metadata of {said['n']} receipts, but there are {n}; a run was interrupted"
             yield Finding(str(self.store), what, kind=Kind.INCOMPLETE)
         else:
-            same = each(lambda key: self.store.holds(key, expected[key]), expected, self.store)
-            for key in [key for key, is_same in zip(expected, same, strict=True) if not is_same]:
+            for key in self.store.differing(expected):
                 yield Finding(f"{self.store}/{key}", f"not what plan and receipts give; {_AGAIN}")
-        chunks = {key for receipt in self.receipts.values() for key, _ in self.chunks(receipt)}
+        chunks = {
+            key for receipt in self.receipts.values() for key, _ in counted_chunks(self.specification, receipt)
+        }
         receipts = {f"{group:06d}.json" for group in done_groups(self.store)}
         for folder, known in ((self.store, chunks | expected.keys()), (receipts_folder(self.store), receipts)):
             for key in [file.key for file in folder.files() if file.key not in known]:
@@ -194,9 +189,11 @@ class _Check:
 
     def chunk_findings(self) -> Iterator[Finding]:
         """Chunks that are missing or damaged."""
-        chunks = [(group, *chunk) for group, receipt in self.receipts.items() for chunk in self.chunks(receipt)]
+        receipts, n_bytes = self.receipts.values(), self.specification.chunk_bytes
+        chunks = [
+            (receipt.group, *chunk) for receipt in receipts for chunk in counted_chunks(self.specification, receipt)
+        ]
         looks = each(lambda chunk: self.look(*chunk[1:]), chunks, self.store, threads=_AT_A_TIME)
-        n_bytes = self.specification.chunk_bytes
         with progress(self.store.name, n_bytes * len(chunks), "MB", 1e6) as steps:
             for (group, key, _), what in zip(chunks, looks, strict=True):
                 if what:
@@ -225,11 +222,6 @@ class _Check:
         except OSError as error:
             return f"unreadable chunk ({error.strerror})"
         return "" if found == expected else f"damaged chunk: checksum must be {expected}, got {found}"
-
-    def chunks(self, receipt: Receipt) -> list[tuple[str, str]]:
-        """Key and checksum of each chunk that a receipt counts."""
-        chunks = enumerate(receipt.checksums, receipt.group)
-        return [(feature_chunk_key(self.specification, chunk), digits) for chunk, digits in chunks]
 
     def writer(self, receipt: Receipt) -> GroupWriter:
         """A writer of a group; its `kept` are the results that are sound."""

@@ -18,7 +18,7 @@ import xxhash
 from cache import layout, tables
 from cache.layout import feature_chunk_key, slot_starts, store_files
 from cache.lock import HOLDER, LOCK, Hold, holding
-from cache.reader import Store, known_specification, read_attributes, store_names
+from cache.reader import Store, all_names, known_specification, read_attributes, store_names
 from cache.receipts import (
     Receipt,
     Receipts,
@@ -30,7 +30,7 @@ from cache.receipts import (
     write_receipt,
 )
 from cache.specification import Specification
-from cache.storage import CacheError, DamagedError, Storage, each, open_storage
+from cache.storage import CacheError, DamagedError, Storage, open_storage
 from cache.switch import finish_switch, is_switching
 from cache.tables import CLIPS, MANIFEST, PLAN, Manifest, Tables
 from common.files import is_temporary, make_folder
@@ -73,8 +73,13 @@ class CacheWriter:
             for folder in (store / "features" / "c", receipts_folder(store)):
                 make_folder(folder.path(), durable)
         files = store_files(plan, specification, receipts, versions, self.tables.generation)
-        same = each(lambda key: store.holds(key, files[key]), list(files), store)
-        for key in [key for key, is_same in zip(files, same, strict=True) if not is_same]:
+        changed = store.differing(files)
+        for key in [key for key in changed if key.startswith("status/c/") and store.look(key)]:
+            before = store.read(key)
+            lowered = bytes(map(min, before, files[key]))
+            if lowered != before:  # what is taken back is pending before its numbers go
+                store.write(key, lowered, durable)
+        for key in changed:
             store.write(key, files[key], durable)
 
 
@@ -94,8 +99,9 @@ def writing(place: "str | Path | Storage", wait: bool = False) -> Iterator[Cache
     with holding(storage, wait) as hold:
         if storage.is_local:
             finish_switch(storage.path())
-        for folder in [storage / name for name in store_names(storage)] + _receipt_folders(storage):
-            folder.sweep()
+        for store in [storage / name for name in all_names(storage)]:
+            store.sweep()
+            receipts_folder(store).sweep()
         found, rebuilt = load_tables(storage)
         if rebuilt:
             _withdraw_misplaced(storage, found.plan)
@@ -152,16 +158,16 @@ def load_tables(storage: Storage) -> tuple[Tables, list[str]]:
         manifest = _manifest_by_hand(storage)
     generation = _generation(storage, None if lines else manifest.generation)
     sources = {CLIPS: "the dataset; clips that it does not list are left out", PLAN: "the receipts"}
-    for name, sums in ((CLIPS, manifest.clips), (PLAN, manifest.plan)):
+    for name in found:
         try:
-            found[name] = tables.read_table(storage, name, sums)
+            found[name] = tables.read_table(storage, name, manifest)
         except DamagedError as error:
             lines.append(f"{_first_half(error)}; made anew from {sources[name]}")
         except CacheError:  # not made yet: the first run was interrupted
             pass
     clips, plan = found.values()
     if plan is None:
-        receipts = [read_receipts(store, lost_chunks=True) for store in _stores_with_receipts(storage)]
+        receipts = [read_receipts(storage / name, lost_chunks=True) for name in all_names(storage)]
         try:
             plan = layout.plan_of(receipts, 0 if clips is None else int(clips["slot"].max()) + 1)
         except CacheError as error:
@@ -173,11 +179,10 @@ class GroupWriter:
     """The chunks of one group in one store, filled slot by slot in the order of their offsets.
 
     One chunk is in memory at a time. Earlier ones are written under temporary names, and all get their own names in
-    `commit`, which writes the receipt last: until then nothing counts, and what was there stays. A slot that is not
-    written keeps the bytes of its earlier result (`kept`), or is silence. Used as a context manager, it removes its
-    temporary files where no commit came.
+    `commit`, which writes the receipt last: until then nothing counts, and what was there stays. As a context
+    manager it removes its temporary files where no commit came.
 
-    kept: earlier results by slot that still hold: the slot's bytes on disk have the checksum that the result says.
+    kept: earlier results by slot whose bytes on disk still have their checksum; they stay where nothing is written.
     """
 
     def __init__(
@@ -208,8 +213,7 @@ class GroupWriter:
         self._old_chunk = lru_cache(1)(partial(_old_chunk, store, specification, group))
         shape = (specification.chunk_length, *specification.item_shape)
         self._features = np.empty(shape, specification.dtype) if memory is None else memory
-        self._staged: list[str] = []
-        self._checksums: list[str] = []
+        self._staged: list[tuple[str, str]] = []  # temporary key and checksum of the chunks that are filled
         results = earlier.slots if earlier else ()
         self.kept = {each.slot: each for each in results if each.slot in offsets and self._still_holds(each)}
         self._laid = dict(self.kept)
@@ -219,7 +223,7 @@ class GroupWriter:
         return self
 
     def __exit__(self, *_) -> None:
-        self._discard(0)
+        self._discard()
 
     def write(self, slot: int, blocks: Iterable[np.ndarray]) -> tuple[int, str]:
         """Write a slot's features in place of what was there; returns their length and checksum.
@@ -283,14 +287,15 @@ class GroupWriter:
         results = tuple(sorted(results, key=lambda result: result.slot))
         self._advance(self._n_chunks - 1)
         last = memoryview(self._features).cast("B")
-        receipt = Receipt(self._group, (*self._checksums, checksum(last)), results, versions)
+        checksums = (*(digits for _, digits in self._staged), checksum(last))
+        receipt = Receipt(self._group, checksums, results, versions)
         self._check()
         staying = tuple(result for result in results if result.slot in self._laid)
         if self._earlier and staying:  # their recordings may be gone: a kill from here on must not lose them
             write_receipt(self._store, replace(self._earlier, slots=staying), self._durable)
         else:
             withdraw(self._store, self._group)
-        for number, staged in enumerate(self._staged):
+        for number, (staged, _) in enumerate(self._staged):
             self._store.publish(staged, self._key(number), self._durable)
         self._staged = []
         self._store.write(self._key(self._n_chunks - 1), last, self._durable)
@@ -305,8 +310,8 @@ class GroupWriter:
         """Have a chunk of the group in memory, the ones before it staged."""
         while self._chunk < number:
             data = memoryview(self._features).cast("B")
-            self._staged.append(self._store.stage(self._key(self._chunk), data, self._durable))
-            self._checksums.append(checksum(data))
+            staged = self._store.stage(self._key(self._chunk), data, self._durable)
+            self._staged.append((staged, checksum(data)))
             self._begin(self._chunk + 1)
 
     def _begin(self, number: int) -> None:
@@ -317,14 +322,11 @@ class GroupWriter:
             self._copy(slot)
 
     def _lay(self, slot: int) -> None:
-        """Have the first chunk of a slot in memory, and there the result that stays, or silence."""
-        length = self._specification.chunk_length
-        first = self._offsets[slot] // length
-        if first < self._chunk:  # a long clip, which has the group to itself
-            self._discard(first)
-            self._begin(first)
-        self._advance(first)
-        self._features[self._offsets[slot] - first * length : self._ends[slot] - first * length] = 0
+        """Have the first chunk in memory, where every slot begins, and there the result that stays, or silence."""
+        if self._chunk:  # a long clip, which has the group to itself
+            self._discard()
+            self._begin(0)
+        self._features[self._offsets[slot] : self._ends[slot]] = 0
         if slot in self._laid:
             self._copy(slot)
 
@@ -336,11 +338,11 @@ class GroupWriter:
         if start < stop:
             self._features[start:stop] = self._old_chunk(self._chunk)[start:stop]
 
-    def _discard(self, number: int) -> None:
-        """Remove what is staged, from a chunk on."""
-        for staged in self._staged[number:]:
+    def _discard(self) -> None:
+        """Remove what is staged."""
+        for staged, _ in self._staged:
             self._store.remove(staged)
-        del self._staged[number:], self._checksums[number:]
+        self._staged = []
 
     def _still_holds(self, result: SlotResult) -> bool:
         hashed, length = xxhash.xxh3_64(), self._specification.chunk_length
@@ -363,15 +365,6 @@ def _old_chunk(store: Storage, specification: Specification, group: int, number:
     return features.reshape(specification.chunk_length, *specification.item_shape)
 
 
-def _receipt_folders(storage: Storage) -> list[Storage]:
-    """The folders of receipts, also those of stores whose own folder is gone."""
-    return [storage / name for name in storage.names() if name.endswith(".receipts")]
-
-
-def _stores_with_receipts(storage: Storage) -> list[Storage]:
-    return [storage / f"{folder.name.removesuffix('.receipts')}.zarr" for folder in _receipt_folders(storage)]
-
-
 def _first_half(text: object) -> str:
     """What an error says has happened, without its advice."""
     return f"{text}".partition(";")[0]
@@ -380,8 +373,8 @@ def _first_half(text: object) -> str:
 def _manifest_by_hand(storage: Storage) -> Manifest:
     """What a damaged manifest still proves: a table whose checksum stands in it is sound."""
     text = storage.read(MANIFEST, 1 << 16) if storage.look(MANIFEST) else b""
-    sums = tuple(digits.decode() for digits in re.findall(rb"[0-9a-f]{16}", text))
-    return Manifest(0, sums, sums)
+    sums = {digits.decode() for digits in re.findall(rb"[0-9a-f]{16}", text)}
+    return Manifest(0, {CLIPS: sums, PLAN: sums})
 
 
 def _generation(storage: Storage, expected: int | None) -> int:
@@ -402,7 +395,7 @@ def _generation(storage: Storage, expected: int | None) -> int:
 
 def _withdraw_misplaced(storage: Storage, plan: pd.DataFrame) -> None:
     """Withdraw receipts whose slots do not start where a rebuilt plan says, as a slot before them is lost."""
-    for path in _stores_with_receipts(storage):
+    for path in [storage / name for name in store_names(storage)]:
         try:
             store = Store(path)
         except CacheError:

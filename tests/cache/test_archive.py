@@ -239,7 +239,8 @@ def test_a_damaged_chunk_is_not_packed(made, tmp_path):
     path = made.path / RAW.name / feature_chunk_key(RAW, 1)
     path.write_bytes(b"x" + path.read_bytes()[1:])
     with pytest.raises(
-        DamagedError, match=r"features/c/1: damaged chunk; run `python -m cache verify`, then featurize"
+        DamagedError,
+        match=r"features/c/1: chunk's checksum must be \w{16}, got \w{16}; run `python -m cache verify",
     ):
         _pack(made.path, tmp_path / "packed")
     assert {path.name for path in tmp_path.iterdir()} == {"work"}

@@ -18,7 +18,7 @@ import zarr.storage
 from obstore.store import from_url
 
 from cache import Cache, CacheError, DamagedError, Status, Store, open_cache
-from cache.layout import slot_starts
+from cache.layout import feature_chunk_key, slot_starts
 from cache.reader import known_specification, map_limit, read_attributes
 from cache.receipts import Receipts, read_receipts, withdraw
 from cache.specification import LogmelSpecification, MfccSpecification, RawSpecification
@@ -117,7 +117,8 @@ def test_a_chunk_files_bytes_are_the_arrays(made, specification):
     features = zarr.open_group(store.storage.path(), mode="r")["features"][:]
     for chunk in range(store.n_chunks):
         length = specification.chunk_length
-        assert store.chunk_path(chunk).read_bytes() == features[chunk * length : (chunk + 1) * length].tobytes()
+        path = store.storage.path(feature_chunk_key(specification, chunk))
+        assert path.read_bytes() == features[chunk * length : (chunk + 1) * length].tobytes()
 
 
 @each_kind
@@ -472,16 +473,34 @@ def test_a_store_that_was_replaced_is_not_mixed_into_the_one_that_was_opened(mak
     """Chunks that were not mapped yet come from the folder that was opened, or from none."""
     made, other = make_cache(), make_cache("other", seconds=[200.0, 100.0, 7.0])
     cache = open_cache(made.path)
-    store = cache.open_store("raw")
+    store, mapped = cache.open_store("raw"), cache.open_store("raw").chunk(0)
     (made.path / RAW.name).rename(made.path / "aside")
     (other.path / RAW.name).rename(made.path / RAW.name)
-    start, stop = int(store.start[4]), int(store.start[4] + store.length[4])
-    np.testing.assert_array_equal(store.read(start, stop), made.features[RAW.name][start:stop])
+    for change in (lambda: None, lambda: shutil.rmtree(made.path / "aside"), lambda: shutil.rmtree(made.path)):
+        change()
+        for ask in (lambda: store.read(0, 10), lambda: cache.missing(store)):
+            with pytest.raises(
+                CacheError, match=r"raw-100\.zarr: was replaced or removed while it was read; start"
+            ):
+                ask()
+    np.testing.assert_array_equal(mapped, made.features[RAW.name][: RAW.chunk_length])
+
+
+def test_a_store_that_is_replaced_while_it_is_opened_is_refused(make_cache, monkeypatch):
+    made, other = make_cache(), make_cache("other")
+    read, keys = LocalStorage.read, []
+
+    def read_and_replace(storage, key, n_bytes=None):
+        if key == "length/c/0":
+            (made.path / RAW.name).rename(made.path / "aside")
+            (other.path / RAW.name).rename(made.path / RAW.name)
+        keys.append(key)
+        return read(storage, key, n_bytes)
+
+    monkeypatch.setattr(LocalStorage, "read", read_and_replace)
     with pytest.raises(CacheError, match=r"raw-100\.zarr: was replaced or removed while it was read; start again"):
-        cache.missing(store)
-    shutil.rmtree(made.path / "aside")
-    with pytest.raises(CacheError, match=r"raw-100\.zarr: was replaced or removed while it was read; start again"):
-        store.read(0, 10)
+        _store(made, RAW.name)
+    assert "status/c/0" in keys
 
 
 def test_slots_that_start_elsewhere_than_the_plan_says_are_damage(make_cache):

@@ -25,7 +25,8 @@ def storage(request, tmp_path):
 def test_bytes_come_back(storage, key):
     storage.write(key, memoryview(b"some bytes"))
     assert storage.read(key) == b"some bytes" and storage.read(key, 4) == b"some"
-    assert storage.holds(key, b"some bytes") and not storage.holds(key, b"some") and not storage.holds("x", b"")
+    assert storage.differing({key: b"some bytes"}) == []
+    assert storage.differing({key: b"some", "x": b""}) == [key, "x"]
     assert [(file.key, file.size) for file in storage.files()] == [(key, 10)]
     assert storage.look(key) == next(storage.files()) == storage.read_with_look(key, 1)[1]
 
@@ -70,6 +71,12 @@ def test_what_is_staged_takes_its_name_when_it_is_published(storage):
     assert storage.read("c/0") == b"new" and storage.names("c") == ["0"]
 
 
+def test_any_name_may_be_that_of_a_folder(storage):
+    (storage / ODD).write("a/b", b"1")
+    assert [file.key for file in storage.files()] == [f"{ODD}/a/b"] and storage.read(f"{ODD}/a/b") == b"1"
+    assert [file.key for file in (storage / ODD).files()] == ["a/b"] and (storage / ODD).names() == ["a"]
+
+
 def test_sweeping_removes_only_our_temporary_names(storage):
     storage.stage("c/0", b"left by a killed writer")
     for key in ("c/mine.partial", "c/.earmark-notes", ".hidden"):
@@ -95,7 +102,7 @@ def _fifo(path: Path) -> None:
 def test_what_is_no_file_is_refused_at_once(tmp_path, make, reason):
     make(tmp_path / "chunk")
     storage = LocalStorage(tmp_path)
-    for ask in (storage.read, storage.open, storage.hold().read):
+    for ask in (storage.read, storage.open):
         with pytest.raises(OSError, match=rf"{reason}.*/chunk"):
             ask("chunk")
     assert storage.look("chunk") is None and list(storage.files()) == [] and storage.names() == ["chunk"]
@@ -106,18 +113,6 @@ def test_a_name_that_no_file_can_have_is_an_error_of_a_disk(tmp_path, name):
     with pytest.raises(OSError):
         LocalStorage(tmp_path).read(name)
     assert LocalStorage(tmp_path).look(name) is None
-
-
-def test_a_folder_that_is_held_is_read_after_another_took_its_place(tmp_path):
-    storage = LocalStorage(tmp_path / "a")
-    storage.write("f/x", b"old")
-    held = storage.hold()
-    assert held.is_current()
-    (tmp_path / "a").rename(tmp_path / "b")
-    assert not held.is_current()
-    storage.write("f/x", b"new")
-    assert held.read("f/x") == b"old" and [file.key for file in held.files("f")] == ["f/x"]
-    assert not held.is_current() and storage.read("f/x") == b"new"
 
 
 @pytest.mark.parametrize("text", ["data", "/tmp/a b", "../x", "s3", "a:b"])

@@ -159,7 +159,7 @@ def test_the_manifest_says_generation_and_checksums(cache):
         "next": None,
     }
     found = read_manifest(cache)
-    assert (found.generation, found.clips, found.plan) == (4, (body["clips"],), (body["plan"],))
+    assert (found.generation, found.checksums) == (4, {CLIPS: {body["clips"]}, PLAN: {body["plan"]}})
 
 
 def test_a_clip_table_that_names_slots_beyond_the_plan_is_refused(cache, plan):
@@ -206,7 +206,7 @@ def test_a_writer_that_is_killed_leaves_a_readable_cache(cache, plan, make_plan,
     found = read_tables(cache)
     assert len(found.plan) > found.clips["slot"].max()
     write_tables(cache, CLIP_TABLE.assign(slot=[4, 0, 1]), longest, 4)
-    assert read_tables(cache).clips["slot"].tolist() == [4, 0, 1] and len(read_manifest(cache).plan) == 1
+    assert read_tables(cache).clips["slot"].tolist() == [4, 0, 1] and len(read_manifest(cache).checksums[PLAN]) == 1
 
 
 def test_a_first_writer_that_is_killed_leaves_no_cache(tmp_path, plan):

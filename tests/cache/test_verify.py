@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from cache import open_cache
+from cache import Store, open_cache
 from cache.compact import compact, plan_compaction
 from cache.layout import feature_chunk_key
 from cache.lock import holding
@@ -272,6 +272,32 @@ def test_a_repair_that_is_interrupted_anywhere_loses_no_sound_clip(make_cache, t
         _repair(folder, _findings(folder))
         assert read_receipt(LocalStorage(folder / RAW.name), 0).slots == sound
     assert n_writes >= 4
+
+
+def test_beside_a_repair_a_reader_sees_a_result_whole_or_not_at_all(make_cache, tmp_path, monkeypatch):
+    """Whenever it comes: before any of the files that are read when the store is opened."""
+    made = make_cache(specifications=[RAW])
+    before = open_cache(made.path).store(RAW.name)
+    _flip(_chunk(made.path, 0), byte=2 * 5000)
+    read, n_reads, is_late = LocalStorage.read, 0, False
+    while not is_late:
+        folder, left = tmp_path / f"copy {n_reads}", [n_reads]
+        shutil.copytree(made.path, folder)
+
+        def read_after_repair(self, key, n_bytes=None, folder=folder, left=left):
+            left[0] -= 1
+            if left[0] == -1:
+                _repair(folder, _findings(folder))
+            return read(self, key, n_bytes)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(LocalStorage, "read", read_after_repair)
+            store = Store(LocalStorage(folder / RAW.name))
+        there = store.status == Status.OK
+        assert there[[0, 3, 4, 5]].all() and np.array_equal(store.scale[there], before.scale[there])
+        assert np.array_equal(store.length[there], before.length[there])
+        is_late, n_reads = left[0] >= 0, n_reads + 1
+    assert n_reads > 9 and not open_cache(folder.with_name("copy 0")).store(RAW.name).status[2]
 
 
 def test_nothing_is_changed_under_another_writer(run, made):
