@@ -10,12 +10,10 @@ import xxhash
 
 from ensemble import PredictionsFolder
 from ensemble.metrics import accuracy, map3
-from train.environment import device
 from train.input.augment import Augmentation
 from train.input.batches import Feed, TrainingBatches
 from train.input.dataset import Dataset
 from train.input.randomness import clip_keys, net_seed
-from train.input.resident import is_resident, resident
 from train.input.statistics import measure_statistics
 from train.loop import callbacks
 from train.loop.checkpoint import Checkpoint, CheckpointError, State
@@ -61,19 +59,16 @@ def train_fold(fold: int, dataset: Dataset, folder: PredictionsFolder, progress:
         None if statistics is None else statistics.fill,
     )
 
-    # the net, and the model that is trained: the net itself, or with windows cut in front of it
+    # the net
     keras.backend.clear_session()
     options = {"seed": net_seed(settings.seed, fold), "quick": settings.quick, "precision": settings.precision}
     net = build(settings.model, windows.shape, n_labels, statistics, **options)
-    model, get_batch = net, batches
-    if is_resident(settings.resident, windows, training, device()):
-        model, get_batch = resident(net, batches)
     n_epochs = recipe.n_epochs(settings.model, len(training))
-    compile_model(model, recipe, n_epochs * batches.steps)
+    compile_model(net, recipe, n_epochs * batches.steps)
     checkpoint = Checkpoint(folder.path / f"checkpoint_{fold}.npz", _identity(folder, fold))
     best = model_path if recipe.keep == "best" else None
     try:
-        state = checkpoint.restore(net, model.optimizer, best)
+        state = checkpoint.restore(net, best)
     except CheckpointError as error:
         progress.say(f"{checkpoint.path}: {error}; moved to {checkpoint.move_aside().name}, the fold begins anew")
         state = State()
@@ -85,21 +80,21 @@ def train_fold(fold: int, dataset: Dataset, folder: PredictionsFolder, progress:
     predicted = partial(predict, windows=windows, crops=recipe.crops, batch_size=batch_size, mean=recipe.crop_mean)
     scores = partial(predicted, clips=scored), dataset.label_ids[scored]
     every = [
-        callbacks.SeedDropout(net, settings.seed, fold),
-        callbacks.Validation(net, *scores, state, n_epochs, recipe.validate_every, recipe.patience, best),
+        callbacks.SeedDropout(settings.seed, fold),
+        callbacks.Validation(*scores, state, n_epochs, recipe.validate_every, recipe.patience, best),
         callbacks.ErrorOnNaN(fold, recipe.learning_rate),
         callbacks.report(progress, len(training), recipe.batch_size),
         *callbacks.tensorboard(folder.path / "logs" / f"fold_{fold}", resumed=state.epochs > 0),
-        callbacks.SaveEpoch(net, state, folder.path / f"history_{fold}.csv", checkpoint),
+        callbacks.SaveEpoch(state, folder.path / f"history_{fold}.csv", checkpoint),
     ]
     if state.epochs < n_epochs and not state.out_of_patience(recipe.patience):
         epochs = {"steps_per_epoch": batches.steps, "initial_epoch": state.epochs, "epochs": n_epochs}
-        with Feed(get_batch, first=state.epochs * batches.steps) as feed:
-            model.fit(feed, **epochs, shuffle=False, verbose=0, callbacks=every)  # the feed has shuffled already
+        with Feed(batches, first=state.epochs * batches.steps) as feed:
+            net.fit(feed, **epochs, shuffle=False, verbose=0, callbacks=every)  # the feed has shuffled already
     if best is not None:
         net.load_weights(best)
     else:
-        model.optimizer.finalize_variable_values(model.trainable_weights)  # their EMA, if there is one
+        net.optimizer.finalize_variable_values(net.trainable_weights)  # their EMA, if there is one
         callbacks.save_model(net, model_path)
 
     # predict

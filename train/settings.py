@@ -91,9 +91,6 @@ class HardwareFlags:
 
     precision: Literal["float32", "bfloat16"] = "float32"
     """What the net computes in. bfloat16 pays on machines that have it; the weights stay float32."""
-    resident: Literal["auto", "yes", "no"] = "auto"
-    """Keep the fold's features in the accelerator's memory and cut windows there. auto: if there is an accelerator,
-    and they take at most 4 GiB."""
     scheduler: Annotated[str | None, shown("ADDRESS", "none: train here")] = None
     """Train folds on the workers of a Dask cluster, such as tcp://127.0.0.1:8786. They need WORK and the cache
     under the same paths, and earmark (pip install "earmark[dask]")."""
@@ -157,7 +154,7 @@ class Settings(HardwareFlags, FoldFlags, DataFlags, NetFlags):
         recipe = values.pop("recipe")
         values |= {"recipe": values.pop("preset"), "features": self.kind, "mfcc": self.n_mfcc}
         values["folds"] = self.n_folds if self.fold_column is None else None
-        elsewhere = {"work", "cache", "name", "store", "fold", "force", "resident", "scheduler"}
+        elsewhere = {"work", "cache", "name", "store", "fold", "force", "scheduler"}
         skipped = elsewhere | {*_OF_OTHER_KINDS[self.kind]}
         return {key: value for key, value in (values | recipe).items() if key not in skipped}
 

@@ -150,7 +150,7 @@ def test_a_loss_that_is_no_number_exits_2_and_keeps_earlier_folds(command, untra
         (
             MemoryError(),
             2,
-            "train: not enough memory; give --resident no, or lower --batch-size or --seconds with a new --name; "
+            "train: not enough memory; lower --batch-size or --seconds with a new --name; "
             "finished folds and epochs are kept",
         ),
     ],
@@ -177,7 +177,13 @@ def test_runs_are_compared(command, untrained, tmp_path, capsys):
     command("conv1d", "--quick", "--name", "other", "--seed", 7)
     assert main(["ls", "--work", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["run", "other", "store=raw-4000.zarr", "quick", "store=raw-4000.zarr"]
+    assert [line.split()[0] for line in lines] == [
+        "run",
+        "other",
+        "store=raw-4000.zarr",
+        "quick",
+        "store=raw-4000.zarr",
+    ]
     assert [line.split()[1:] for line in lines if line.startswith(" ")] == [["quick=yes", "seed=7"], ["quick=yes"]]
 
 

@@ -192,7 +192,7 @@ def _ours(clips, net):
         statistics = measure_statistics(windows, train, augmentation.first_offsets())
     model = build(net, windows.shape, 3, statistics, seed=net_seed(settings.seed, fold=0))
     compile_model(model, settings.recipe, n_steps=50)
-    plan, _ = batches.planned(0)
+    plan, _ = augmentation(0, augmentation.order(0)[: settings.recipe.batch_size])
     return SimpleNamespace(dataset=dataset, folds=folds, held_out=held_out, batches=batches, plan=plan, model=model)
 
 
