@@ -6,7 +6,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import xxhash
 
 from ensemble import PredictionsFolder
 from ensemble.metrics import accuracy, map3
@@ -65,7 +64,9 @@ def train_fold(fold: int, dataset: Dataset, folder: PredictionsFolder, progress:
     net = build(settings.model, windows.shape, n_labels, statistics, **options)
     n_epochs = recipe.n_epochs(settings.model, len(training))
     compile_model(net, recipe, n_epochs * batches.steps)
-    checkpoint = Checkpoint(folder.path / f"checkpoint_{fold}.npz", _identity(folder, fold))
+    identity = {name: folder.config.get(name) for name in ("settings", "seed", "stores")}
+    identity |= {"fold": fold, "backend": keras.backend.backend()}  # its clips are the folder's
+    checkpoint = Checkpoint(folder.path / f"checkpoint_{fold}.npz", identity)
     best = model_path if recipe.keep == "best" else None
     try:
         state = checkpoint.restore(net, best)
@@ -78,10 +79,10 @@ def train_fold(fold: int, dataset: Dataset, folder: PredictionsFolder, progress:
     # train
     batch_size = min(recipe.batch_size, len(training))  # one that there was memory for in training
     predicted = partial(predict, windows=windows, crops=recipe.crops, batch_size=batch_size, mean=recipe.crop_mean)
-    scores = partial(predicted, clips=scored), dataset.label_ids[scored]
+    validated = partial(predicted, clips=scored), dataset.label_ids[scored]
     every = [
         callbacks.SeedDropout(settings.seed, fold),
-        callbacks.Validation(*scores, state, n_epochs, recipe.validate_every, recipe.patience, best),
+        callbacks.Validation(*validated, state, n_epochs, recipe.validate_every, recipe.patience, best),
         callbacks.ErrorOnNaN(fold, recipe.learning_rate),
         callbacks.report(progress, len(training), recipe.batch_size),
         *callbacks.tensorboard(folder.path / "logs" / f"fold_{fold}", resumed=state.epochs > 0),
@@ -136,15 +137,3 @@ def learning_rate(recipe: Recipe, n_steps: int) -> float | keras.optimizers.sche
     rise = {"warmup_target": recipe.learning_rate, "warmup_steps": warmup} if warmup else {}
     first = recipe.learning_rate / (warmup + 1)
     return keras.optimizers.schedules.CosineDecay(first, n_steps - warmup, **rise)
-
-
-def _identity(folder: PredictionsFolder, fold: int) -> dict[str, Any]:
-    """What a checkpoint must have been made with."""
-    clips = xxhash.xxh3_64()
-    for name in ("clips_train.csv", "folds.csv"):
-        clips.update((folder.path / name).read_bytes())
-    return {key: folder.config.get(key) for key in ("settings", "seed", "stores", "n_parameters")} | {
-        "backend": keras.backend.backend(),
-        "fold": fold,
-        "clips": clips.hexdigest(),
-    }

@@ -103,7 +103,7 @@ class Checkpoint:
         except Exception as error:  # NumPy and zipfile raise whatever damaged bytes lead them to
             reason = " ".join(str(error).split()) or type(error).__name__
             raise CheckpointError(f"damaged ({reason[:200]})") from error
-        for name, wanted in json.loads(json.dumps(self._identity)).items():  # tuples become lists
+        for name, wanted in self._identity.items():
             if identity.get(name) != wanted:
                 raise CheckpointError(f"made with another {name}")
         variables = _variables(net)
