@@ -17,15 +17,8 @@ from train.settings import settings_for
 
 _WIDTH = 80  # columns of a terminal
 _HEADER = ("run", "net", "recipe", "parameters", "folds", "accuracy", "MAP@3", "time")
-_NOT_TOLD = {
-    "model",
-    "recipe",
-    "features",
-    "sr",
-    "mfcc_sr",
-    "n_mels",
-    "mfcc",
-}  # the net, the recipe or the store says it
+# the net, the recipe or the store says it
+_NOT_TOLD = {"model", "recipe", "features", "sr", "mfcc_sr", "n_mels", "mfcc"}
 
 LIST_DESCRIPTION = """Compare the runs below WORK.
 
@@ -49,7 +42,7 @@ def result_table(folder: PredictionsFolder) -> list[str]:
         scores = f"{result['accuracy']:.4f}", f"{result['map3']:.4f}"
         rows.append((fold, result["n_clips"], result["epochs"], result["kept_epoch"], *scores))
     if finished:
-        scored = np.flatnonzero(np.isin(folder.folds, finished))
+        scored = np.flatnonzero(folder.scored)
         pair = folder.oof()[scored], folder.labels_index[scored]
         name = "all" if len(finished) == folder.n_folds else f"{len(finished)} of {folder.n_folds}"
         rows.append((name, len(scored), "", "", f"{accuracy(*pair):.4f}", f"{map3(*pair):.4f}"))

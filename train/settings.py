@@ -130,11 +130,6 @@ class Settings(HardwareFlags, FoldFlags, DataFlags, NetFlags):
         return self.work / "cache" if self.cache is None else self.cache
 
     @property
-    def copies_path(self) -> Path:
-        """Where stores of a cache in a bucket are copied to."""
-        return self.work / "cache-copy"
-
-    @property
     def predictions_path(self) -> Path:
         """Where the predictions go."""
         name = ("quick" if self.quick else "") if self.name is None else self.name

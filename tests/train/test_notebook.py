@@ -1,7 +1,7 @@
 """The notebook "Beginner's Guide to Audio Data" in miniature, against `--recipe notebook`.
 
 What stands between the two lines of dashes is written from the published procedure, with librosa, NumPy and Keras
-alone. It differs from the notebook in what README calls departures: it gets our offsets and our order of the clips,
+alone. Of the departures that docs/training.md lists it has three: it gets our offsets and our order of the clips,
 which the notebook draws at random, and librosa's default resampler, which is ours, in place of kaiser_fast.
 """
 
