@@ -33,28 +33,27 @@ def train_fold(fold: int, dataset: Dataset, folder: PredictionsFolder, progress:
         SettingsError: the loss did not stay finite; the fold is not finished then.
     """
     settings, windows, n_labels = dataset.settings, dataset.windows, len(dataset.labels)
-    recipe = settings.recipe
     model_path = folder.path / f"model_{fold}.keras"
     training = np.flatnonzero((folder.folds >= 0) & (folder.folds != fold))
     held_out = np.flatnonzero(folder.folds == fold)
     verified = held_out[dataset.verified[held_out]]
-    scored = verified if recipe.validate_on == "verified" and len(verified) else held_out
+    scored = verified if settings.validate_on == "verified" and len(verified) else held_out
 
     # what the net sees
     keys = clip_keys(dataset.train["clip"])[training]
-    augmentation = Augmentation(recipe, settings.seed, windows, training, keys)
+    augmentation = Augmentation(settings, settings.seed, windows, training, keys)
     statistics = None
     if windows.kind != "raw":
-        by_position = recipe.standardise == "position"
+        by_position = settings.standardise == "position"
         statistics = measure_statistics(windows, training, augmentation.first_offsets() if by_position else None)
-    weights = np.where(dataset.verified[training], 1, recipe.unverified_weight).astype(np.float32)
+    weights = np.where(dataset.verified[training], 1, settings.unverified_weight).astype(np.float32)
     batches = TrainingBatches(
         windows,
         augmentation,
         dataset.label_ids[training],
         n_labels,
         weights if (weights != 1).any() else None,
-        recipe.batch_size,
+        settings.batch_size,
         None if statistics is None else statistics.fill,
     )
 
@@ -62,12 +61,12 @@ def train_fold(fold: int, dataset: Dataset, folder: PredictionsFolder, progress:
     keras.backend.clear_session()
     options = {"seed": net_seed(settings.seed, fold), "quick": settings.quick, "precision": settings.precision}
     net = build(settings.model, windows.shape, n_labels, statistics, **options)
-    n_epochs = recipe.n_epochs(settings.model, len(training))
-    compile_model(net, recipe, n_epochs * batches.steps)
+    n_epochs = settings.n_epochs(settings.model, len(training))
+    compile_model(net, settings, n_epochs * batches.steps)
     identity = {name: folder.config.get(name) for name in ("settings", "seed", "stores")}
     identity |= {"fold": fold, "backend": keras.backend.backend()}  # its clips are the folder's
     checkpoint = Checkpoint(folder.path / f"checkpoint_{fold}.npz", identity)
-    best = model_path if recipe.keep == "best" else None
+    best = model_path if settings.keep == "best" else None
     try:
         state = checkpoint.restore(net, best)
     except CheckpointError as error:
@@ -77,18 +76,20 @@ def train_fold(fold: int, dataset: Dataset, folder: PredictionsFolder, progress:
         progress.say(f"fold {fold}: resumes after epoch {state.epochs} of {n_epochs}")
 
     # train
-    batch_size = min(recipe.batch_size, len(training))  # one that there was memory for in training
-    predicted = partial(predict, windows=windows, crops=recipe.crops, batch_size=batch_size, mean=recipe.crop_mean)
+    batch_size = min(settings.batch_size, len(training))  # one that there was memory for in training
+    predicted = partial(
+        predict, windows=windows, crops=settings.crops, batch_size=batch_size, mean=settings.crop_mean
+    )
     validated = partial(predicted, clips=scored), dataset.label_ids[scored]
     every = [
         callbacks.SeedDropout(settings.seed, fold),
-        callbacks.Validation(*validated, state, n_epochs, recipe.validate_every, recipe.patience, best),
-        callbacks.ErrorOnNaN(fold, recipe.learning_rate),
-        callbacks.report(progress, len(training), recipe.batch_size),
+        callbacks.Validation(*validated, state, n_epochs, settings.validate_every, settings.patience, best),
+        callbacks.ErrorOnNaN(fold, settings.learning_rate),
+        callbacks.report(progress, len(training), settings.batch_size),
         *callbacks.tensorboard(folder.path / "logs" / f"fold_{fold}", resumed=state.epochs > 0),
         callbacks.SaveEpoch(state, folder.path / f"history_{fold}.csv", checkpoint),
     ]
-    if state.epochs < n_epochs and not state.out_of_patience(recipe.patience):
+    if state.epochs < n_epochs and not state.out_of_patience(settings.patience):
         epochs = {"steps_per_epoch": batches.steps, "initial_epoch": state.epochs, "epochs": n_epochs}
         with Feed(batches, first=state.epochs * batches.steps) as feed:
             net.fit(feed, **epochs, shuffle=False, verbose=0, callbacks=every)  # the feed has shuffled already

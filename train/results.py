@@ -87,7 +87,7 @@ def _words(folder: PredictionsFolder) -> str:
     words = [f"store={store['name']}" for store in folder.config.get("stores") or [] if isinstance(store, dict)]
     if settings.get("recipe") in RECIPES and model in NETS:
         usual = settings_for(model, settings["recipe"], quick=settings.get("quick") is True)
-        named = usual.binding() | asdict(usual.recipe) | {"quick": False}
+        named = asdict(usual) | usual.binding() | {"quick": False}
         differing = sorted(name for name in settings if name not in _NOT_TOLD and settings[name] != named.get(name))
         words += [f"{name}={_word(settings[name])}" for name in differing]
     return " ".join(words)

@@ -1,10 +1,10 @@
 """The settings of `python -m train`, what of them all folds of a run share, and the store that they choose.
 
-A settings object is flat: `settings.limit`, `settings.recipe.epochs`. Its fields come from groups of flags, under
-which the help lists them.
+A settings object is a recipe and more: `settings.epochs`, `settings.limit`. Its fields come from groups of flags,
+under which the help lists them.
 """
 
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,7 +13,7 @@ from tyro.conf import Positional, arg
 
 from common import EarmarkError
 from train.nets import NETS, Kind, Net, NetName
-from train.recipe import DEFAULT, Recipe, RecipeName, recipe_for, shown
+from train.recipe import Recipe, RecipeName, recipe_for, shown
 
 if TYPE_CHECKING:
     from cache import Cache, Store
@@ -97,10 +97,8 @@ class HardwareFlags:
 
 
 @dataclass(frozen=True)
-class Settings(HardwareFlags, FoldFlags, DataFlags, NetFlags):
+class Settings(HardwareFlags, FoldFlags, DataFlags, Recipe, NetFlags):
     """All settings of a run; `settings_for` makes them as the command line does."""
-
-    recipe: Recipe = field(default=DEFAULT)
 
     @property
     def net(self) -> Net:
@@ -146,12 +144,11 @@ class Settings(HardwareFlags, FoldFlags, DataFlags, NetFlags):
         What no number depends on is left out: where things lie, and flags of other kinds of feature.
         """
         values = asdict(self)
-        recipe = values.pop("recipe")
         values |= {"recipe": values.pop("preset"), "features": self.kind, "mfcc": self.n_mfcc}
         values["folds"] = self.n_folds if self.fold_column is None else None
         elsewhere = {"work", "cache", "name", "store", "fold", "force", "scheduler"}
         skipped = elsewhere | {*_OF_OTHER_KINDS[self.kind]}
-        return {key: value for key, value in (values | recipe).items() if key not in skipped}
+        return {key: value for key, value in values.items() if key not in skipped}
 
 
 _OF_OTHER_KINDS = {
@@ -162,16 +159,15 @@ _OF_OTHER_KINDS = {
 
 
 def settings_for(model: NetName, preset: RecipeName = "default", **values: Any) -> Settings:
-    """Settings as the command line makes them; values: of fields of Settings and of its recipe, by name."""
-    parts = {name: values.pop(name) for name in set(values) & {part.name for part in fields(Recipe)}}
-    settings = Settings(model, preset, **values)
-    return replace(settings, recipe=replace(default_recipe(settings), **parts))
+    """Settings as the command line makes them; values: of fields of Settings, by name."""
+    recipe = default_recipe(NetFlags(model, preset, quick=values.get("quick", False)))
+    return Settings(model, preset, **asdict(recipe) | values)
 
 
-def default_recipe(settings: Settings) -> Recipe:
+def default_recipe(net: NetFlags) -> Recipe:
     """The recipe that flags which are not given take their values from: the preset's, or a trial's."""
-    recipe = recipe_for(settings.preset, settings.model)
-    return replace(recipe, epochs=1) if settings.quick else recipe
+    recipe = recipe_for(net.preset, net.model)
+    return replace(recipe, epochs=1) if net.quick else recipe
 
 
 def resolve(settings: Settings, cache: "Cache") -> "tuple[Settings, Store]":
@@ -238,7 +234,7 @@ def check(settings: Settings) -> None:
     Raises:
         SettingsError: names the flag, the rule and the value.
     """
-    values = asdict(settings) | asdict(settings.recipe)
+    values = asdict(settings)
     for name, (low, high) in _RANGES.items():
         if values[name] is not None:
             _require(low <= values[name] <= high, name, f"{low} to {high:,}", values[name])

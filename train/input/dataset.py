@@ -92,7 +92,7 @@ def verified_clips(manually_verified: pd.Series) -> np.ndarray:
 
 
 def _windows(store: Store, slots: np.ndarray, settings: Settings) -> Windows:
-    specification, net, seconds = store.specification, settings.net, settings.recipe.seconds
+    specification, net, seconds = store.specification, settings.net, settings.seconds
     length = window_length(specification, seconds)
     shortest = 1 if settings.quick else net.min_length
     if length < shortest:
