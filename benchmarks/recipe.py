@@ -121,7 +121,7 @@ class Ablation:
 
     def _asked_again(self, net: str, changes: dict, seed: int) -> tuple[PredictionsFolder, np.ndarray]:
         dataset = self._dataset(net, "default", seed)
-        folder, recipe = self._trained(dataset), dataclasses.replace(dataset.settings.recipe, **changes)
+        folder, recipe = self._trained(dataset), dataclasses.replace(dataset.settings, **changes)
         oof = np.full((len(folder.clips_train), len(folder.labels)), np.nan)
         for fold in self._chosen:
             clips = np.flatnonzero(folder.folds == fold)

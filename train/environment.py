@@ -118,7 +118,6 @@ def in_plain_words(folder: Path) -> Iterator[None]:
             raise SettingsError(f"{folder}: No space left on device; {_KEPT}") from error
         if isinstance(error, MemoryError) or any(full in words for full in _MEMORY_FULL):
             raise SettingsError(
-                "not enough memory; give --resident no, or lower --batch-size or --seconds with a new --name; "
-                f"{_KEPT}"
+                f"not enough memory; lower --batch-size or --seconds with a new --name; {_KEPT}"
             ) from error
         raise

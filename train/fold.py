@@ -6,16 +6,13 @@ from typing import Any
 
 import keras
 import numpy as np
-import xxhash
 
 from ensemble import PredictionsFolder
 from ensemble.metrics import accuracy, map3
-from train.environment import device
 from train.input.augment import Augmentation
 from train.input.batches import Feed, TrainingBatches
 from train.input.dataset import Dataset
 from train.input.randomness import clip_keys, net_seed
-from train.input.resident import is_resident, resident
 from train.input.statistics import measure_statistics
 from train.loop import callbacks
 from train.loop.checkpoint import Checkpoint, CheckpointError, State
@@ -36,44 +33,42 @@ def train_fold(fold: int, dataset: Dataset, folder: PredictionsFolder, progress:
         SettingsError: the loss did not stay finite; the fold is not finished then.
     """
     settings, windows, n_labels = dataset.settings, dataset.windows, len(dataset.labels)
-    recipe = settings.recipe
     model_path = folder.path / f"model_{fold}.keras"
     training = np.flatnonzero((folder.folds >= 0) & (folder.folds != fold))
     held_out = np.flatnonzero(folder.folds == fold)
     verified = held_out[dataset.verified[held_out]]
-    scored = verified if recipe.validate_on == "verified" and len(verified) else held_out
+    scored = verified if settings.validate_on == "verified" and len(verified) else held_out
 
     # what the net sees
     keys = clip_keys(dataset.train["clip"])[training]
-    augmentation = Augmentation(recipe, settings.seed, windows, training, keys)
+    augmentation = Augmentation(settings, settings.seed, windows, training, keys)
     statistics = None
     if windows.kind != "raw":
-        by_position = recipe.standardise == "position"
+        by_position = settings.standardise == "position"
         statistics = measure_statistics(windows, training, augmentation.first_offsets() if by_position else None)
-    weights = np.where(dataset.verified[training], 1, recipe.unverified_weight).astype(np.float32)
+    weights = np.where(dataset.verified[training], 1, settings.unverified_weight).astype(np.float32)
     batches = TrainingBatches(
         windows,
         augmentation,
         dataset.label_ids[training],
         n_labels,
         weights if (weights != 1).any() else None,
-        recipe.batch_size,
+        settings.batch_size,
         None if statistics is None else statistics.fill,
     )
 
-    # the net, and the model that is trained: the net itself, or with windows cut in front of it
+    # the net
     keras.backend.clear_session()
     options = {"seed": net_seed(settings.seed, fold), "quick": settings.quick, "precision": settings.precision}
     net = build(settings.model, windows.shape, n_labels, statistics, **options)
-    model, get_batch = net, batches
-    if is_resident(settings.resident, windows, training, device()):
-        model, get_batch = resident(net, batches)
-    n_epochs = recipe.n_epochs(settings.model, len(training))
-    compile_model(model, recipe, n_epochs * batches.steps)
-    checkpoint = Checkpoint(folder.path / f"checkpoint_{fold}.npz", _identity(folder, fold))
-    best = model_path if recipe.keep == "best" else None
+    n_epochs = settings.n_epochs(settings.model, len(training))
+    compile_model(net, settings, n_epochs * batches.steps)
+    identity = {name: folder.config.get(name) for name in ("settings", "seed", "stores")}
+    identity |= {"fold": fold, "backend": keras.backend.backend()}  # its clips are the folder's
+    checkpoint = Checkpoint(folder.path / f"checkpoint_{fold}.npz", identity)
+    best = model_path if settings.keep == "best" else None
     try:
-        state = checkpoint.restore(net, model.optimizer, best)
+        state = checkpoint.restore(net, best)
     except CheckpointError as error:
         progress.say(f"{checkpoint.path}: {error}; moved to {checkpoint.move_aside().name}, the fold begins anew")
         state = State()
@@ -81,25 +76,27 @@ def train_fold(fold: int, dataset: Dataset, folder: PredictionsFolder, progress:
         progress.say(f"fold {fold}: resumes after epoch {state.epochs} of {n_epochs}")
 
     # train
-    batch_size = min(recipe.batch_size, len(training))  # one that there was memory for in training
-    predicted = partial(predict, windows=windows, crops=recipe.crops, batch_size=batch_size, mean=recipe.crop_mean)
-    scores = partial(predicted, clips=scored), dataset.label_ids[scored]
+    batch_size = min(settings.batch_size, len(training))  # one that there was memory for in training
+    predicted = partial(
+        predict, windows=windows, crops=settings.crops, batch_size=batch_size, mean=settings.crop_mean
+    )
+    validated = partial(predicted, clips=scored), dataset.label_ids[scored]
     every = [
-        callbacks.SeedDropout(net, settings.seed, fold),
-        callbacks.Validation(net, *scores, state, n_epochs, recipe.validate_every, recipe.patience, best),
-        callbacks.ErrorOnNaN(fold, recipe.learning_rate),
-        callbacks.report(progress, len(training), recipe.batch_size),
+        callbacks.SeedDropout(settings.seed, fold),
+        callbacks.Validation(*validated, state, n_epochs, settings.validate_every, settings.patience, best),
+        callbacks.ErrorOnNaN(fold, settings.learning_rate),
+        callbacks.report(progress, len(training), settings.batch_size),
         *callbacks.tensorboard(folder.path / "logs" / f"fold_{fold}", resumed=state.epochs > 0),
-        callbacks.SaveEpoch(net, state, folder.path / f"history_{fold}.csv", checkpoint),
+        callbacks.SaveEpoch(state, folder.path / f"history_{fold}.csv", checkpoint),
     ]
-    if state.epochs < n_epochs and not state.out_of_patience(recipe.patience):
+    if state.epochs < n_epochs and not state.out_of_patience(settings.patience):
         epochs = {"steps_per_epoch": batches.steps, "initial_epoch": state.epochs, "epochs": n_epochs}
-        with Feed(get_batch, first=state.epochs * batches.steps) as feed:
-            model.fit(feed, **epochs, shuffle=False, verbose=0, callbacks=every)  # the feed has shuffled already
+        with Feed(batches, first=state.epochs * batches.steps) as feed:
+            net.fit(feed, **epochs, shuffle=False, verbose=0, callbacks=every)  # the feed has shuffled already
     if best is not None:
         net.load_weights(best)
     else:
-        model.optimizer.finalize_variable_values(model.trainable_weights)  # their EMA, if there is one
+        net.optimizer.finalize_variable_values(net.trainable_weights)  # their EMA, if there is one
         callbacks.save_model(net, model_path)
 
     # predict
@@ -141,15 +138,3 @@ def learning_rate(recipe: Recipe, n_steps: int) -> float | keras.optimizers.sche
     rise = {"warmup_target": recipe.learning_rate, "warmup_steps": warmup} if warmup else {}
     first = recipe.learning_rate / (warmup + 1)
     return keras.optimizers.schedules.CosineDecay(first, n_steps - warmup, **rise)
-
-
-def _identity(folder: PredictionsFolder, fold: int) -> dict[str, Any]:
-    """What a checkpoint must have been made with."""
-    clips = xxhash.xxh3_64()
-    for name in ("clips_train.csv", "folds.csv"):
-        clips.update((folder.path / name).read_bytes())
-    return {key: folder.config.get(key) for key in ("settings", "seed", "stores", "n_parameters")} | {
-        "backend": keras.backend.backend(),
-        "fold": fold,
-        "clips": clips.hexdigest(),
-    }

@@ -2,24 +2,7 @@
 
 Two recipes have names. `default` is made for sounds: what each part is worth is measured by
 `benchmarks/recipe.py`, the default with one field replaced. `notebook` is the procedure of "Beginner's Guide to
-Audio Data" as closely as cached features allow. It departs from the notebook in these points:
-
-- The notebook's batches are fixed: it cuts the clips into batches in the order of train.csv, and shuffles only the
-  order of the batches. Here the clips are shuffled anew in each epoch.
-- The notebook never draws a clip's last offset, since `np.random.randint` leaves its upper end out. Here every
-  valid offset is drawn.
-- Waveforms are resampled by soxr, where the notebook used resampy's kaiser_fast, and kept as int16 with a scale for
-  each clip, where the notebook kept float32.
-- Frames are cut from those of the whole clip, where the notebook cuts the waveform first. So the frames at a
-  window's edges differ, and the 80 dB of range are counted from the clip's maximum, not from the window's.
-- Validation and prediction see the middle window of a clip. The notebook draws one at random.
-- The folds are those of today's scikit-learn, whose StratifiedKFold puts other clips into each fold than that of
-  2018, which the notebook used.
-- An empty clip is in no fold in training, and as a test clip it is predicted from silence. The notebook trains on
-  its silence.
-
-What is standardised, and how, is the notebook's: each coefficient at each position of a window, by the mean and the
-deviation over the training windows.
+Audio Data" as closely as cached features allow; docs/training.md lists every departure.
 """
 
 from dataclasses import asdict, dataclass, replace

@@ -17,15 +17,8 @@ from train.settings import settings_for
 
 _WIDTH = 80  # columns of a terminal
 _HEADER = ("run", "net", "recipe", "parameters", "folds", "accuracy", "MAP@3", "time")
-_NOT_TOLD = {
-    "model",
-    "recipe",
-    "features",
-    "sr",
-    "mfcc_sr",
-    "n_mels",
-    "mfcc",
-}  # the net, the recipe or the store says it
+# the net, the recipe or the store says it
+_NOT_TOLD = {"model", "recipe", "features", "sr", "mfcc_sr", "n_mels", "mfcc"}
 
 LIST_DESCRIPTION = """Compare the runs below WORK.
 
@@ -49,7 +42,7 @@ def result_table(folder: PredictionsFolder) -> list[str]:
         scores = f"{result['accuracy']:.4f}", f"{result['map3']:.4f}"
         rows.append((fold, result["n_clips"], result["epochs"], result["kept_epoch"], *scores))
     if finished:
-        scored = np.flatnonzero(np.isin(folder.folds, finished))
+        scored = np.flatnonzero(folder.scored)
         pair = folder.oof()[scored], folder.labels_index[scored]
         name = "all" if len(finished) == folder.n_folds else f"{len(finished)} of {folder.n_folds}"
         rows.append((name, len(scored), "", "", f"{accuracy(*pair):.4f}", f"{map3(*pair):.4f}"))
@@ -94,7 +87,7 @@ def _words(folder: PredictionsFolder) -> str:
     words = [f"store={store['name']}" for store in folder.config.get("stores") or [] if isinstance(store, dict)]
     if settings.get("recipe") in RECIPES and model in NETS:
         usual = settings_for(model, settings["recipe"], quick=settings.get("quick") is True)
-        named = usual.binding() | asdict(usual.recipe) | {"quick": False}
+        named = asdict(usual) | usual.binding() | {"quick": False}
         differing = sorted(name for name in settings if name not in _NOT_TOLD and settings[name] != named.get(name))
         words += [f"{name}={_word(settings[name])}" for name in differing]
     return " ".join(words)

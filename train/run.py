@@ -29,7 +29,7 @@ def train_here(
     """Train folds in this process, one after another; wait_s: for another process to release a fold."""
     for number, fold in enumerate(folds):
         n_clips = int(np.sum((folder.folds >= 0) & (folder.folds != fold)))
-        n_epochs = dataset.settings.recipe.n_epochs(dataset.settings.model, n_clips)
+        n_epochs = dataset.settings.n_epochs(dataset.settings.model, n_clips)
         progress.begin_fold(fold, len(folds) - number, n_epochs, n_clips)
         with folder.holding(fold, wait_s):
             if fold in folder.finished:

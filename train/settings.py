@@ -1,10 +1,10 @@
 """The settings of `python -m train`, what of them all folds of a run share, and the store that they choose.
 
-A settings object is flat: `settings.limit`, `settings.recipe.epochs`. Its fields come from groups of flags, under
-which the help lists them.
+A settings object is a recipe and more: `settings.epochs`, `settings.limit`. Its fields come from groups of flags,
+under which the help lists them.
 """
 
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,7 +13,7 @@ from tyro.conf import Positional, arg
 
 from common import EarmarkError
 from train.nets import NETS, Kind, Net, NetName
-from train.recipe import DEFAULT, Recipe, RecipeName, recipe_for, shown
+from train.recipe import Recipe, RecipeName, recipe_for, shown
 
 if TYPE_CHECKING:
     from cache import Cache, Store
@@ -91,19 +91,14 @@ class HardwareFlags:
 
     precision: Literal["float32", "bfloat16"] = "float32"
     """What the net computes in. bfloat16 pays on machines that have it; the weights stay float32."""
-    resident: Literal["auto", "yes", "no"] = "auto"
-    """Keep the fold's features in the accelerator's memory and cut windows there. auto: if there is an accelerator,
-    and they take at most 4 GiB."""
     scheduler: Annotated[str | None, shown("ADDRESS", "none: train here")] = None
     """Train folds on the workers of a Dask cluster, such as tcp://127.0.0.1:8786. They need WORK and the cache
     under the same paths, and earmark (pip install "earmark[dask]")."""
 
 
 @dataclass(frozen=True)
-class Settings(HardwareFlags, FoldFlags, DataFlags, NetFlags):
+class Settings(HardwareFlags, FoldFlags, DataFlags, Recipe, NetFlags):
     """All settings of a run; `settings_for` makes them as the command line does."""
-
-    recipe: Recipe = field(default=DEFAULT)
 
     @property
     def net(self) -> Net:
@@ -133,11 +128,6 @@ class Settings(HardwareFlags, FoldFlags, DataFlags, NetFlags):
         return self.work / "cache" if self.cache is None else self.cache
 
     @property
-    def copies_path(self) -> Path:
-        """Where stores of a cache in a bucket are copied to."""
-        return self.work / "cache-copy"
-
-    @property
     def predictions_path(self) -> Path:
         """Where the predictions go."""
         name = ("quick" if self.quick else "") if self.name is None else self.name
@@ -154,12 +144,11 @@ class Settings(HardwareFlags, FoldFlags, DataFlags, NetFlags):
         What no number depends on is left out: where things lie, and flags of other kinds of feature.
         """
         values = asdict(self)
-        recipe = values.pop("recipe")
         values |= {"recipe": values.pop("preset"), "features": self.kind, "mfcc": self.n_mfcc}
         values["folds"] = self.n_folds if self.fold_column is None else None
-        elsewhere = {"work", "cache", "name", "store", "fold", "force", "resident", "scheduler"}
+        elsewhere = {"work", "cache", "name", "store", "fold", "force", "scheduler"}
         skipped = elsewhere | {*_OF_OTHER_KINDS[self.kind]}
-        return {key: value for key, value in (values | recipe).items() if key not in skipped}
+        return {key: value for key, value in values.items() if key not in skipped}
 
 
 _OF_OTHER_KINDS = {
@@ -170,16 +159,15 @@ _OF_OTHER_KINDS = {
 
 
 def settings_for(model: NetName, preset: RecipeName = "default", **values: Any) -> Settings:
-    """Settings as the command line makes them; values: of fields of Settings and of its recipe, by name."""
-    parts = {name: values.pop(name) for name in set(values) & {part.name for part in fields(Recipe)}}
-    settings = Settings(model, preset, **values)
-    return replace(settings, recipe=replace(default_recipe(settings), **parts))
+    """Settings as the command line makes them; values: of fields of Settings, by name."""
+    recipe = default_recipe(NetFlags(model, preset, quick=values.get("quick", False)))
+    return Settings(model, preset, **asdict(recipe) | values)
 
 
-def default_recipe(settings: Settings) -> Recipe:
+def default_recipe(net: NetFlags) -> Recipe:
     """The recipe that flags which are not given take their values from: the preset's, or a trial's."""
-    recipe = recipe_for(settings.preset, settings.model)
-    return replace(recipe, epochs=1) if settings.quick else recipe
+    recipe = recipe_for(net.preset, net.model)
+    return replace(recipe, epochs=1) if net.quick else recipe
 
 
 def resolve(settings: Settings, cache: "Cache") -> "tuple[Settings, Store]":
@@ -246,7 +234,7 @@ def check(settings: Settings) -> None:
     Raises:
         SettingsError: names the flag, the rule and the value.
     """
-    values = asdict(settings) | asdict(settings.recipe)
+    values = asdict(settings)
     for name, (low, high) in _RANGES.items():
         if values[name] is not None:
             _require(low <= values[name] <= high, name, f"{low} to {high:,}", values[name])

@@ -65,7 +65,7 @@ def _stratified(dataset: Dataset, used: np.ndarray, settings: Settings) -> np.nd
             f"each fold, got {counts.min()}; {_advice(settings)}add clips of it"
         )
     strata = label_ids
-    if settings.recipe.strata == "label-verified":
+    if settings.strata == "label-verified":
         by_verified = 2 * label_ids + dataset.verified[used]
         if np.bincount(by_verified).max() >= n_folds:  # or scikit-learn would refuse them
             strata = by_verified

@@ -20,10 +20,7 @@ from train.environment import (
 )
 from train.settings import SettingsError
 
-FULL = (
-    "not enough memory; give --resident no, or lower --batch-size or --seconds with a new --name; finished folds and "
-    "epochs are kept"
-)
+FULL = "not enough memory; lower --batch-size or --seconds with a new --name; finished folds and epochs are kept"
 
 
 @pytest.mark.parametrize("name", ["theano", "TensorFlow", "../jax"])

@@ -124,18 +124,6 @@ def test_frames_are_standardised_by_the_training_part_alone(fit, standardise):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("model", "changes"), [("conv1d", {"seconds": 0.5}), ("conv2d", {})])
-def test_a_resident_store_trains_the_same_net(fit, model, changes):
-    losses = {}
-    for resident in ("no", "yes"):
-        folder, dataset, _ = fit(model, name=resident, resident=resident, epochs=2, learning_rate=1e-4, **changes)
-        losses[resident] = [float(row["loss"]) for row in _history(folder)]
-        loaded = keras.saving.load_model(folder.path / "model_0.keras")
-        assert loaded.input_shape == (None, *dataset.windows.shape)
-    assert losses["yes"] == pytest.approx(losses["no"], rel=1e-3)
-
-
-@pytest.mark.slow
 def test_bfloat16_computes_in_bfloat16_and_answers_in_float32(fit):
     folder, _, _ = fit("conv2d", precision="bfloat16", epochs=1)
     model = keras.saving.load_model(folder.path / "model_0.keras")
@@ -189,10 +177,10 @@ def _kill(monkeypatch, at_epoch, before):
     """Breaks off at the end of an epoch, before or after its checkpoint is written."""
     save = Checkpoint.save
 
-    def broken(self, net, optimizer, state):
+    def broken(self, net, state):
         if state.epochs == at_epoch and before:
             raise _Killed
-        save(self, net, optimizer, state)
+        save(self, net, state)
         if state.epochs == at_epoch:
             raise _Killed
 
@@ -234,21 +222,6 @@ def test_a_fold_that_was_broken_off_ends_as_one_that_was_not(fit, monkeypatch, p
 )
 def test_the_notebooks_nets_resume_to_the_same_predictions(fit, monkeypatch, progress, model, changes):
     _ends_as_unbroken(fit, monkeypatch, progress, model, **changes)
-
-
-@pytest.mark.slow
-def test_a_fold_resumes_with_a_resident_store_and_without(fit, monkeypatch, progress):
-    changes = {"quick": True, "epochs": 3}
-    whole, _, _ = fit("conv1d", name="whole", **changes)
-    for epoch, resident in ((1, "yes"), (2, "no")):
-        _break_off(fit, monkeypatch, "conv1d", epoch, resident=resident, **changes)
-    broken, _, _ = fit("conv1d", name="broken", resident="yes", **changes)
-    assert [line for line in progress.lines if "resumes" in line] == [
-        "fold 0: resumes after epoch 1 of 3",
-        "fold 0: resumes after epoch 2 of 3",
-    ]
-    losses = [[float(row["loss"]) for row in _history(folder)] for folder in (whole, broken)]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
 def test_a_damaged_checkpoint_is_said_and_the_fold_begins_anew(fit, monkeypatch, progress):

@@ -1,7 +1,7 @@
 """The notebook "Beginner's Guide to Audio Data" in miniature, against `--recipe notebook`.
 
 What stands between the two lines of dashes is written from the published procedure, with librosa, NumPy and Keras
-alone. It differs from the notebook in what README calls departures: it gets our offsets and our order of the clips,
+alone. Of the departures that docs/training.md lists it has three: it gets our offsets and our order of the clips,
 which the notebook draws at random, and librosa's default resampler, which is ours, in place of kaiser_fast.
 """
 
@@ -185,14 +185,14 @@ def _ours(clips, net):
     folds = assign_folds(dataset, settings)
     train, held_out = np.flatnonzero(folds != 0), np.flatnonzero(folds == 0)
     keys = clip_keys(dataset.train["clip"])[train]
-    augmentation = Augmentation(settings.recipe, settings.seed, windows, train, keys)
-    batches = TrainingBatches(windows, augmentation, dataset.label_ids[train], 3, None, settings.recipe.batch_size)
+    augmentation = Augmentation(settings, settings.seed, windows, train, keys)
+    batches = TrainingBatches(windows, augmentation, dataset.label_ids[train], 3, None, settings.batch_size)
     statistics = None
     if windows.kind == "mfcc":
         statistics = measure_statistics(windows, train, augmentation.first_offsets())
     model = build(net, windows.shape, 3, statistics, seed=net_seed(settings.seed, fold=0))
-    compile_model(model, settings.recipe, n_steps=50)
-    plan, _ = batches.planned(0)
+    compile_model(model, settings, n_steps=50)
+    plan, _ = augmentation(0, augmentation.order(0)[: settings.batch_size])
     return SimpleNamespace(dataset=dataset, folds=folds, held_out=held_out, batches=batches, plan=plan, model=model)
 
 
@@ -208,7 +208,7 @@ def _reference(clips, config, ours, numbers, offsets):
 
 def _crops(ours, numbers):
     """Our windows of clips that are not trained on, and where they begin."""
-    windows, recipe, one = ours.dataset.windows, ours.dataset.settings.recipe, np.ones(len(numbers), int)
+    windows, recipe, one = ours.dataset.windows, ours.dataset.settings, np.ones(len(numbers), int)
     _, cut = CropBatches(windows, numbers, recipe.crops, recipe.batch_size)(0)
     return cut, crop_offsets(windows.lengths[numbers], windows.length, one, 0 * one)
 

@@ -37,7 +37,7 @@ ALL["logmel_64_8000"] = LogmelSpecification(64, 8000)
 
 def test_a_recipe_is_chosen_by_name_and_its_parts_by_theirs():
     settings = settings_for("conv1d", "notebook", crops=3, seed=7)
-    assert settings.recipe.crops == 3 and settings.recipe.epochs == NOTEBOOK.epochs
+    assert settings.crops == 3 and settings.epochs == NOTEBOOK.epochs
     assert (settings.preset, settings.seed) == ("notebook", 7)
 
 
@@ -57,8 +57,8 @@ def test_predictions_lie_where_the_notebook_has_them_below_the_name(values, path
 
 def test_quick_has_one_epoch_and_two_folds_unless_told_otherwise():
     quick, told = settings_for("conv1d", quick=True), settings_for("conv1d", quick=True, folds=3, epochs=4)
-    assert (quick.n_folds, quick.recipe.n_epochs("conv1d", 320)) == (2, 1)
-    assert (told.n_folds, told.recipe.n_epochs("conv1d", 320)) == (3, 4)
+    assert (quick.n_folds, quick.n_epochs("conv1d", 320)) == (2, 1)
+    assert (told.n_folds, told.n_epochs("conv1d", 320)) == (3, 4)
 
 
 @pytest.mark.parametrize(

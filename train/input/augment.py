@@ -25,14 +25,14 @@ class Augmentation:
     def __init__(self, recipe: Recipe, seed: int, windows: Windows, clips: np.ndarray, keys: np.ndarray):
         """clips: int64 [n], numbers of the clips to train on. keys: uint64 [n], from `clip_keys`."""
         self._recipe, self._seed, self._shape = recipe, seed, windows.shape
-        self.clips, self._keys, self._lengths = clips, keys, windows.lengths[clips]
+        self._clips, self._keys, self._lengths = clips, keys, windows.lengths[clips]
         self._flips = recipe.polarity and windows.kind == "raw"
         self._band_mask = recipe.band_mask if windows.kind == "logmel" else 0.0  # MFCCs have no bands to hide
         self.order = lru_cache(maxsize=2)(self._order)
 
     def first_offsets(self) -> np.ndarray:
         """Where the window of each clip begins in the first epoch (with windows drawn once: in all); int64 [n]."""
-        return self(0, np.arange(len(self.clips)))[0].offsets
+        return self(0, np.arange(len(self._clips)))[0].offsets
 
     def _order(self, epoch: int) -> np.ndarray:
         """The clips in the random order of an epoch, as rows of those that are trained on; int64 [n]."""
@@ -51,9 +51,9 @@ class Augmentation:
         cutting = partial(draw, self._seed, 0 if recipe.windows == "once" else epoch, self._keys[rows])
         partners = below(numbers(Purpose.PARTNER), len(self._keys)) if recipe.mixup else rows
         return WindowPlan(
-            clips=self.clips[rows],
+            clips=self._clips[rows],
             offsets=random_offsets(lengths[rows], window, cutting(Purpose.OFFSET)),
-            partners=self.clips[partners],
+            partners=self._clips[partners],
             partner_offsets=random_offsets(lengths[partners], window, cutting(Purpose.PARTNER_OFFSET)),
             shares=_shares(numbers(Purpose.SHARE), recipe.mixup),
             gains=(recipe.gain * (2 * unit(numbers(Purpose.GAIN)) - 1)).astype(np.float32),

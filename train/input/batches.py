@@ -43,28 +43,23 @@ class TrainingBatches:
                 clip in the loss; None for all alike. fill: float32 [width], the frame that masks put in.
         """
         self.steps = -(-len(label_ids) // batch_size)
-        self.windows, self.clips, self.fill = windows, augmentation.clips, fill
-        self._augmentation, self._label_ids = augmentation, label_ids
-        self._weights, self._batch_size = weights, batch_size
+        self._windows, self._augmentation, self._fill = windows, augmentation, fill
+        self._label_ids, self._weights, self._batch_size = label_ids, weights, batch_size
         self._one_hot = np.eye(n_labels, dtype=np.float32)  # by label: by clip they would take gigabytes
         self._piece = lru_cache(maxsize=2)(self._planned_piece)
 
     def __call__(self, index: int) -> tuple[np.ndarray, ...]:
-        """Batch number index: windows, float32 [n, *windows.shape], then what `planned` gives after the plan."""
-        plan, *rest = self.planned(index)
-        return self.windows.cut(plan, self.fill), *rest
-
-    def planned(self, index: int) -> tuple[WindowPlan | np.ndarray, ...]:
-        """What batch number index shows, before it is cut; an epoch's last batch may be smaller.
+        """Batch number index; an epoch's last batch may be smaller.
 
         Returns:
-            the plan of n windows; targets, float32 [n, n_labels], one-hot, mixed as the windows are; and weights,
-            float32 [n], likewise, where there are any.
+            windows, float32 [n, *windows.shape]; targets, float32 [n, n_labels], one-hot, mixed as the windows are;
+            and weights, float32 [n], likewise, where there are any.
         """
         epoch, step = divmod(index, self.steps)
         piece, place = divmod(step, _PIECE)
         rows = slice(place * self._batch_size, (place + 1) * self._batch_size)
-        return tuple(values[rows] for values in self._piece(epoch, piece))
+        plan, *rest = (values[rows] for values in self._piece(epoch, piece))
+        return self._windows.cut(plan, self._fill), *rest
 
     def _planned_piece(self, epoch: int, piece: int) -> tuple[WindowPlan | np.ndarray, ...]:
         """The plan of _PIECE batches, end to end."""

@@ -50,7 +50,7 @@ def open_dataset(cache: Cache, settings: Settings) -> Dataset:
     train, test = every[: settings.limit], test[: settings.limit]
     settings, store = resolve(settings, cache)
     if not cache.storage.is_local:
-        store = local_store(cache, store, settings.copies_path)
+        store = local_store(cache, store, settings.work / "cache-copy")
     slots = np.concatenate([train["slot"], test["slot"]]).astype(np.int64)
     label_ids, labels = pd.factorize(train["label"])
     reasons = _reasons(store, train)
@@ -92,7 +92,7 @@ def verified_clips(manually_verified: pd.Series) -> np.ndarray:
 
 
 def _windows(store: Store, slots: np.ndarray, settings: Settings) -> Windows:
-    specification, net, seconds = store.specification, settings.net, settings.recipe.seconds
+    specification, net, seconds = store.specification, settings.net, settings.seconds
     length = window_length(specification, seconds)
     shortest = 1 if settings.quick else net.min_length
     if length < shortest:

@@ -64,10 +64,8 @@ class Windows:
 
     Attributes:
         kind: of feature. lengths: int64 [clips], in samples or frames. length: of a window. shape: of a window,
-            [time, width]. levels: float32 [clips], see the two kinds.
+            [time, width].
     """
-
-    levels: np.ndarray
 
     def __init__(self, store: Store, slots: np.ndarray, length: int, width: int):
         """slots: int64 [clips]. length: of a window, in samples or frames."""
@@ -105,13 +103,13 @@ class Windows:
 class RawWindows(Windows):
     """Windows of waveform, padded with zeros, then normalised to [-0.5, 0.5] as in the notebook.
 
-    `levels` is what the samples of each clip are multiplied by.
+    `scales`, float32 [clips], is what the samples of each clip are multiplied by.
     """
 
     def __init__(self, store: Store, slots: np.ndarray, length: int):
         """slots: int64 [clips]. length: of a window, in samples."""
         super().__init__(store, slots, length, 1)
-        self.levels = store.scale[slots].astype(np.float32)
+        self.scales = store.scale[slots].astype(np.float32)
 
     def cut(self, plan: WindowPlan, fill: np.ndarray | None = None) -> np.ndarray:
         """(x - min) / (max - min + 1e-6) - 0.5 of each padded window, so a silent one is -0.5 everywhere.
@@ -121,7 +119,7 @@ class RawWindows(Windows):
         """
         out = self._buffers.take((len(plan.clips), self.length))
         factors = 10 ** (plan.gains / 20) * np.where(plan.flipped, np.float32(-1), np.float32(1))
-        scales = self.levels[_pairs(plan.clips, plan.partners)]
+        scales = self.scales[_pairs(plan.clips, plan.partners)]
         parts, _held = self._parts(plan)
         kernels.cut_waveforms(parts, scales, plan.shares, factors, plan.time_masks, out)
         return out[:, :, None]
@@ -130,27 +128,27 @@ class RawWindows(Windows):
 class FrameWindows(Windows):
     """Windows of frames, padded with the frame that librosa gives for silence in that clip.
 
-    `levels` is that silence, in the coefficients that loudness changes. `loudness`, float32 [width], is what one dB
-    more adds to each: 1 to every log-mel band; as the DCT is orthonormal, sqrt(n_mels) to the first MFCC alone.
+    One dB more adds 1 to every log-mel band; as the DCT is orthonormal, it adds sqrt(n_mels) to the first MFCC and
+    nothing to the others. What is silent in a clip is its own in these coefficients, and 0 in the others.
     """
 
     def __init__(self, store: Store, slots: np.ndarray, length: int, width: int):
         """slots: int64 [clips]. length: frames of a window. width: coefficients or bands, at most the store's."""
         super().__init__(store, slots, length, width)
-        self.loudness = np.ones(width, np.float32)
+        self._loudness = np.ones(width, np.float32)
         if self.kind == "mfcc":
-            self.loudness = np.sqrt(store.specification.n_mels, dtype=np.float32) * (np.arange(width) == 0)
-        silent_throughout = 10 * np.log10(store.specification.amin) * self.loudness[0]
-        self.levels = np.where(self.lengths > 0, store.silence[slots], silent_throughout).astype(np.float32)
+            self._loudness = np.sqrt(store.specification.n_mels, dtype=np.float32) * (np.arange(width) == 0)
+        silent_throughout = 10 * np.log10(store.specification.amin) * self._loudness[0]
+        self._silences = np.where(self.lengths > 0, store.silence[slots], silent_throughout).astype(np.float32)
 
     def cut(self, plan: WindowPlan, fill: np.ndarray | None = None) -> np.ndarray:
         """Frames as cached where the plan has no augmentation; they are mixed as they are, in dB."""
         out = self._buffers.take((len(plan.clips), *self.shape))
-        silences = self.levels[_pairs(plan.clips, plan.partners)]
+        silences = self._silences[_pairs(plan.clips, plan.partners)]
         fill = np.zeros(self.shape[1], np.float32) if fill is None else fill
         masks = plan.time_masks, plan.band_masks
         parts, _held = self._parts(plan)
-        kernels.cut_frames(parts, silences, plan.shares, plan.gains, self.loudness, fill, *masks, out)
+        kernels.cut_frames(parts, silences, plan.shares, plan.gains, self._loudness, fill, *masks, out)
         return out
 
 

@@ -30,13 +30,13 @@ _EXPLODED = 1e3  # a net that knows nothing has the loss log(n_labels), below 10
 class SeedDropout(keras.callbacks.Callback):
     """Seeds every dropout at each epoch's start, so that an epoch is the same after a resume; Keras has none."""
 
-    def __init__(self, net: keras.Model, seed: int, fold: int):
+    def __init__(self, seed: int, fold: int):
         super().__init__()
-        self._net, self._seed, self._fold = net, seed, fold
+        self._seed, self._fold = seed, fold
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._epoch = epoch
-        for number, layer in enumerate(self._net.layers):
+        for number, layer in enumerate(self.model.layers):
             if isinstance(layer, keras.layers.Dropout) and layer.rate:
                 seed = dropout_seed(self._seed, self._fold, epoch, number)
                 layer.seed_generator.state.assign(np.array([seed, 0], np.uint32))
@@ -44,7 +44,7 @@ class SeedDropout(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
         """On PyTorch, Keras's dropout draws from its global generator, and so does the feed when it starts."""
         if batch == 0 and keras.backend.backend() == "torch":
-            keras.utils.set_random_seed(dropout_seed(self._seed, self._fold, self._epoch, len(self._net.layers)))
+            keras.utils.set_random_seed(dropout_seed(self._seed, self._fold, self._epoch, len(self.model.layers)))
 
 
 class ErrorOnNaN(keras.callbacks.Callback):
@@ -84,7 +84,6 @@ class Validation(keras.callbacks.Callback):
 
     def __init__(
         self,
-        net: keras.Model,
         predict: Callable[[keras.Model], np.ndarray],
         label_ids: np.ndarray,
         state: State,
@@ -96,13 +95,13 @@ class Validation(keras.callbacks.Callback):
         """One fold's; stands before the callbacks that read val_loss, val_accuracy and val_map3.
 
         Args:
-            net: which is, or is part of, the model that is trained. predict: gives its probabilities of the
-                validation clips, float64 [n, n_labels]. label_ids: int64 [n].
+            predict: gives a model's probabilities of the validation clips, float64 [n, n_labels].
+            label_ids: int64 [n].
             every: epochs from one validation to the next; the last, n_epochs, has one.
             best: file for the model of the lowest val_loss; None keeps none.
         """
         super().__init__()
-        self._net, self._predict, self._label_ids, self._state = net, predict, label_ids, state
+        self._predict, self._label_ids, self._state = predict, label_ids, state
         self._n_epochs, self._every, self._patience, self._best = n_epochs, every, patience, best
 
     def on_epoch_end(self, epoch: int, logs: dict) -> None:
@@ -110,12 +109,12 @@ class Validation(keras.callbacks.Callback):
         if (epoch + 1) % self._every and epoch + 1 != self._n_epochs:
             return
         with _ema_weights(self.model):
-            probabilities = self._predict(self._net)
+            probabilities = self._predict(self.model)
             logs["val_loss"] = cross_entropy(probabilities, self._label_ids)
             logs["val_accuracy"] = accuracy(probabilities, self._label_ids)
             logs["val_map3"] = map3(probabilities, self._label_ids)
             if self._state.improved(epoch + 1, logs["val_loss"]) and self._best is not None:
-                save_model(self._net, self._best)
+                save_model(self.model, self._best)
         if self._state.out_of_patience(self._patience):
             self.model.stop_training = True
 
@@ -128,10 +127,9 @@ class SaveEpoch(keras.callbacks.Callback):
     are the epoch's own, validation included.
     """
 
-    def __init__(self, net: keras.Model, state: State, history: Path, checkpoint: Checkpoint):
-        """net: which is, or is part of, the model that is trained."""
+    def __init__(self, state: State, history: Path, checkpoint: Checkpoint):
         super().__init__()
-        self._net, self._state, self._history, self._checkpoint = net, state, history, checkpoint
+        self._state, self._history, self._checkpoint = state, history, checkpoint
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._started = time.monotonic()
@@ -145,7 +143,7 @@ class SaveEpoch(keras.callbacks.Callback):
         state.seconds += seconds
         with replacing(self._history, durable=True) as temporary:
             pd.DataFrame(state.rows, columns=HISTORY_COLUMNS).to_csv(temporary, index=False)
-        self._checkpoint.save(self._net, self.model.optimizer, state)
+        self._checkpoint.save(self.model, state)
 
 
 def report(progress: RunProgress, n_clips: int, batch_size: int) -> keras.callbacks.Callback:

@@ -67,9 +67,9 @@ class Checkpoint:
         """identity: what the fold is trained with, JSON values; a file of another identity is not used."""
         self.path, self._identity = path, identity
 
-    def save(self, net: keras.Model, optimizer: keras.Optimizer, state: State) -> None:
-        """Replace the file. The optimiser is that of the model that the net is, or is part of."""
-        arrays = {f"v{i}": value for i, value in enumerate(values_of([*net.variables, *optimizer.variables]))}
+    def save(self, net: keras.Model, state: State) -> None:
+        """Replace the file."""
+        arrays = {f"v{i}": value for i, value in enumerate(values_of(_variables(net)))}
         texts = {
             "identity": json.dumps(self._identity),
             "state": msgspec.json.encode(state, enc_hook=float).decode(),
@@ -77,7 +77,7 @@ class Checkpoint:
         with replacing(self.path, durable=True) as temporary:
             np.savez(temporary, **texts, **arrays)
 
-    def restore(self, net: keras.Model, optimizer: keras.Optimizer, best: Path | None = None) -> State:
+    def restore(self, net: keras.Model, best: Path | None = None) -> State:
         """Give a net and its optimiser the file's values; where there is no file, leave them at their beginning.
 
         Args:
@@ -103,10 +103,10 @@ class Checkpoint:
         except Exception as error:  # NumPy and zipfile raise whatever damaged bytes lead them to
             reason = " ".join(str(error).split()) or type(error).__name__
             raise CheckpointError(f"damaged ({reason[:200]})") from error
-        for name, wanted in json.loads(json.dumps(self._identity)).items():  # tuples become lists
+        for name, wanted in self._identity.items():
             if identity.get(name) != wanted:
                 raise CheckpointError(f"made with another {name}")
-        variables = [*net.variables, *optimizer.variables]
+        variables = _variables(net)
         expected = [(tuple(v.shape), keras.backend.standardize_dtype(v.dtype)) for v in variables]
         if [(value.shape, value.dtype.name) for value in values] != expected:
             raise CheckpointError("damaged (its arrays are not those of this net)")
@@ -120,6 +120,10 @@ class Checkpoint:
     def remove(self) -> None:
         """Remove the file: the fold is finished."""
         self.path.unlink(missing_ok=True)
+
+
+def _variables(net: keras.Model) -> list[keras.Variable]:
+    return [*net.variables, *net.optimizer.variables]
 
 
 def values_of(variables: Iterable[keras.Variable]) -> list[np.ndarray]:

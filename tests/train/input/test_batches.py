@@ -117,12 +117,16 @@ def test_a_batch_depends_on_its_number_alone():
 
 def test_batches_are_the_same_however_many_are_planned_at_once(monkeypatch):
     changes = {"weights": np.linspace(0.5, 1, N_CLIPS, dtype=np.float32), "mixup": 0.5, "time_mask": 0.3}
-    at_once = [_batches(4, **changes).planned(index) for index in range(12)]
+    windows = Ramps()
+
+    def shown(batches, index):
+        return [*batches(index), *vars(windows.plan).values()]
+
+    at_once = [shown(_batches(4, windows=windows, **changes), index) for index in range(12)]
     monkeypatch.setattr("train.input.batches._PIECE", 5)
-    batches = _batches(4, **changes)
+    batches = _batches(4, windows=windows, **changes)
     for index in (11, 0, *range(12)):
-        (plan, *rest), (expected, *others) = batches.planned(index), at_once[index]
-        for got, wanted in zip([*vars(plan).values(), *rest], [*vars(expected).values(), *others], strict=True):
+        for got, wanted in zip(shown(batches, index), at_once[index], strict=True):
             assert np.array_equal(got, wanted)
 
 

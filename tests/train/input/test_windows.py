@@ -136,7 +136,7 @@ def test_padding_cached_frames_equals_padding_the_waveform(dataset):
     samples = np.concatenate(list(raw.blocks(clip)))
     after = windows.length - before - n_frames
     pad = (before * specification.hop_length, after * specification.hop_length)
-    padded = np.pad(samples * raw.levels[clip], pad)
+    padded = np.pad(samples * raw.scales[clip], pad)
     expected = librosa.feature.mfcc(y=padded, sr=specification.sample_rate, n_mfcc=20).T[: windows.length]
     row = windows.cut(plain_plan(np.array([clip]), np.array([-before])))[0]
     seam = [before - 1, before + n_frames, before + n_frames + 1]
@@ -218,7 +218,7 @@ def test_gain_raises_what_a_louder_recording_raises(dataset):
     windows = dataset("conv2d", mfcc=20).windows
     clip, louder = np.array([0]), 6.0
     raw = dataset("conv1d").windows
-    samples = np.concatenate(list(raw.blocks(0))) * raw.levels[0]
+    samples = np.concatenate(list(raw.blocks(0))) * raw.scales[0]
     rate = windows.store.specification.sample_rate
     expected = librosa.feature.mfcc(y=samples * 10 ** (louder / 20), sr=rate, n_mfcc=20).T
     row = windows.cut(_plan(clip, [0], gains=np.array([louder], np.float32)))[0]

@@ -25,7 +25,7 @@ def model():
 
 
 def _validation(model, state, predict=lambda model: PROBABILITIES, n_epochs=9, **options):
-    validation = callbacks.Validation(model, predict, LABEL_IDS, state, n_epochs, **options)
+    validation = callbacks.Validation(predict, LABEL_IDS, state, n_epochs, **options)
     validation.set_model(model)
     return validation
 
@@ -93,7 +93,7 @@ def test_dropouts_are_seeded_by_seed_fold_and_epoch():
     first, second = (layer.seed_generator.state for layer in model.layers[1:])
 
     def states(seed, fold, epoch):
-        dropouts = callbacks.SeedDropout(model, seed, fold)
+        dropouts = callbacks.SeedDropout(seed, fold)
         dropouts.set_model(model)
         dropouts.on_epoch_begin(epoch)
         return tuple(keras.ops.convert_to_numpy(first)), tuple(keras.ops.convert_to_numpy(second))
@@ -136,11 +136,9 @@ def test_finite_losses_pass():
 def test_an_epochs_end_writes_the_history_and_then_the_checkpoint(tmp_path):
     (tmp_path / "history_0.csv").write_text("left by a run that was stopped")
     saved, state = [], State()
-    checkpoint = SimpleNamespace(
-        save=lambda net, optimizer, state: saved.append((net, optimizer, state.epochs, len(state.rows)))
-    )
-    save = callbacks.SaveEpoch("net", state, tmp_path / "history_0.csv", checkpoint)
-    save.set_model(SimpleNamespace(optimizer="optimizer"))
+    checkpoint = SimpleNamespace(save=lambda net, state: saved.append((net, state.epochs, len(state.rows))))
+    save = callbacks.SaveEpoch(state, tmp_path / "history_0.csv", checkpoint)
+    save.set_model("net")
     logs = {"val_map3": 0.5, "accuracy": 0.25, "val_loss": 1.5, "val_accuracy": 0.75, "loss": 2.5, "other": 1}
     for epoch, present in enumerate([logs, {"loss": 1.5, "accuracy": 0.5}]):
         save.on_epoch_begin(epoch)
@@ -148,7 +146,7 @@ def test_an_epochs_end_writes_the_history_and_then_the_checkpoint(tmp_path):
     rows = list(csv.DictReader(open(tmp_path / "history_0.csv")))
     assert list(rows[0]) == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_map3", "seconds"]
     assert [(row["epoch"], row["loss"], row["val_map3"]) for row in rows] == [("1", "2.5", "0.5"), ("2", "1.5", "")]
-    assert saved == [("net", "optimizer", 1, 1), ("net", "optimizer", 2, 2)]
+    assert saved == [("net", 1, 1), ("net", 2, 2)]
     assert state.seconds > 0
 
 

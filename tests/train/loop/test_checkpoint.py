@@ -32,10 +32,6 @@ def model():
     return make
 
 
-def _parts(model):
-    return model, model.optimizer
-
-
 def _values(model):
     return values_of([*model.variables, *model.optimizer.variables])
 
@@ -46,22 +42,22 @@ def _state(epochs=2, **values):
 
 def test_a_checkpoint_restores_model_optimiser_and_state(model, tmp_path):
     trained, state = model(steps=3), _state(seconds=1.5, best_loss=0.25, best_epoch=1, unimproved=1)
-    Checkpoint(tmp_path / "c.npz", IDENTITY).save(*_parts(trained), state)
+    Checkpoint(tmp_path / "c.npz", IDENTITY).save(trained, state)
     fresh = model()
-    assert Checkpoint(tmp_path / "c.npz", IDENTITY).restore(*_parts(fresh)) == state
+    assert Checkpoint(tmp_path / "c.npz", IDENTITY).restore(fresh) == state
     for found, expected in zip(_values(fresh), _values(trained), strict=True):
         assert np.array_equal(found, expected)
     assert int(fresh.optimizer.iterations) == 3
 
 
 def test_no_checkpoint_is_a_beginning(model, tmp_path):
-    assert Checkpoint(tmp_path / "c.npz", IDENTITY).restore(*_parts(model())) == State()
+    assert Checkpoint(tmp_path / "c.npz", IDENTITY).restore(model()) == State()
 
 
 @pytest.fixture
 def saved(model, tmp_path):
     """The path of a checkpoint, and what its parts are: a dict to change and give to `rewrite`."""
-    Checkpoint(tmp_path / "c.npz", IDENTITY).save(*_parts(model(steps=1)), _state())
+    Checkpoint(tmp_path / "c.npz", IDENTITY).save(model(steps=1), _state())
     with np.load(tmp_path / "c.npz") as file:
         return tmp_path / "c.npz", dict(file)
 
@@ -71,7 +67,7 @@ def _refused(model, path, match, best=None):
     fresh = model()
     before = _values(fresh)
     with pytest.raises(CheckpointError, match=match):
-        Checkpoint(path, IDENTITY).restore(*_parts(fresh), best)
+        Checkpoint(path, IDENTITY).restore(fresh, best)
     assert all(map(np.array_equal, _values(fresh), before))
 
 
@@ -167,15 +163,15 @@ def test_a_refused_checkpoint_is_moved_aside(tmp_path):
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(model, tmp_path, monkeypatch):
     checkpoint = Checkpoint(tmp_path / "c.npz", IDENTITY)
-    checkpoint.save(*_parts(model()), _state(1))
+    checkpoint.save(model(), _state(1))
 
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)
     with pytest.raises(OSError, match="No space left"):
-        checkpoint.save(*_parts(model()), _state(2))
-    assert checkpoint.restore(*_parts(model())).epochs == 1
+        checkpoint.save(model(), _state(2))
+    assert checkpoint.restore(model()).epochs == 1
     assert os.listdir(tmp_path) == ["c.npz"]
 
 
