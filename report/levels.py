@@ -1,4 +1,4 @@
-"""How loud each clip is, from the raw store: one pass over the memory maps, nothing kept but five numbers a clip."""
+"""How loud each clip is, from the raw store: one pass over the memory maps that keeps five numbers a clip."""
 
 import os
 from collections.abc import Callable
@@ -20,8 +20,8 @@ def levels(samples: np.ndarray, sample_rate: int, scale: float = 1.0) -> tuple[f
     Args:
         samples: int16 or float32 [n_samples], > 0; times scale, full scale is 1.
     Returns:
-        peak and RMS in dBFS (-inf for silence), samples at or beyond full scale, the share of 20 ms blocks whose RMS
-        is below -60 dBFS, and the DC offset (the mean).
+        peak and RMS in dBFS (-inf for silence), samples at or beyond full scale, the share of 20 ms blocks whose
+        RMS is below -60 dBFS, and the DC offset (the mean).
 
     >>> levels(np.full(320, 0.1, np.float32), 16000)
     (-20.0, -20.0, 0, 0.0, 0.1)

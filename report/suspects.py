@@ -2,8 +2,8 @@
 
 The method is confident learning. How many clips of label j are really of label k is estimated by counting those
 whose probability of k is at least what clips of k have on average; so many clips of j, those with the largest
-distance between the two probabilities, are then suspects. cleanlab, its authors' package, does it: of what it depends
-on, only tqdm and termcolor are not dependencies of ours already.
+distance between the two probabilities, are then suspects. cleanlab, its authors' package, does it: of what it
+depends on, only tqdm and termcolor are not dependencies of ours already.
 
 Source: C. Northcutt, L. Jiang, I. Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR
 2021, https://arxiv.org/abs/1911.00068 ("prune by noise rate"); https://github.com/cleanlab/cleanlab

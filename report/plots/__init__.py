@@ -5,8 +5,7 @@ the page's style, otherwise the notebook's own.
 """
 
 from report.plots.clips import log_mel, loudest_moment, mfcc, waveform
-from report.plots.labels import label_counts, length_histogram, length_violins
-from report.plots.levels import level_histogram
+from report.plots.dataset import label_counts, length_histogram, length_violins, level_histogram
 from report.plots.runs import confusion, learning_curves, reliability, score_intervals
 from report.plots.theme import theme
 
