@@ -16,7 +16,7 @@ from common.files import write_atomic
 from common.text import megabytes
 from report.audio import Players, seconds_each
 from report.dataset import read_dataset
-from report.page import Figures, render
+from report.page import Figures, render, section
 from report.runs import ensemble_of, find_runs, read_runs
 from report.sections import Content, data_for_script, data_sections, facts, run_sections
 
@@ -98,7 +98,7 @@ def make_page(settings: Settings) -> tuple[str, str | None]:
         dataset.samples, rate, played, seconds_each(dataset.clips["seconds"].to_numpy()[played])
     ) as players:
         sections = data_sections(content, figures) + run_sections(content, figures, notes + refused)
-        sections.append({"id": "clips", "title": "All clips", "blocks": []})
+        sections.append(section("clips", "All clips", []))
         data = data_for_script(content, players.sounds())
     when = datetime.now().strftime("%d %B %Y, %H:%M")
     html = render(

@@ -1,9 +1,9 @@
 """The page: sections of text, figures and tables, made into one HTML file that needs nothing else.
 
 A section is a list of blocks, plain dicts that the template knows by their keys: a figure has svg, a table columns,
-a row of figures figures, cards of clips cards, a part that folds part, the confusion matrix matrix, a paragraph text.
-Names from outside are escaped twice: what steers a terminal or a reading direction by `escaped`, HTML by the
-template; and a policy in the page lets no script run but its own, and no request out.
+a row of figures figures, cards of clips cards, a part that folds part, the confusion matrix matrix, a paragraph
+text. Names from outside are escaped twice: what steers a terminal or a reading direction by `escaped`, HTML by
+the template; and a policy in the page lets no script run but its own, and no request out.
 """
 
 import base64
@@ -77,42 +77,49 @@ class Figures:
         return Markup(inline_svg(figure, file_name, escaped(alternative)))
 
 
-def table(title: str, columns: dict[str, tuple[str, str]], rows: pd.DataFrame) -> Block:
+def table(title: str, rows: pd.DataFrame, *columns: str, titled: bool = True) -> Block:
     """A table as a block.
 
     Args:
-        columns: of rows, in order: each one's heading and format. A format is "text", "clip" (one row number or a
-            list of them, shown as names with players), "share" (0 to 1, with a bar), or one for a number such as
-            ",.2f".
+        columns: of rows, in order, each "column", "column:format" or "column:format:heading". A format is text, clip
+            (one row number or a list of them, shown as names with players), share (0 to 1, with a bar), or one for a
+            number such as ",.2f". titled: whether the title is shown; a screen reader is told it in any case.
 
-    >>> table("Labels", {"n": ("clips", ",d")}, pd.DataFrame({"n": [1200]}))["rows"][0][0]["text"]
+    >>> table("Labels", pd.DataFrame({"n": [1200]}), "n:,d:clips")["rows"][0][0]["text"]
     '1,200'
     """
-    kinds = {name: how if how in ("text", "clip", "share") else "number" for name, (_, how) in columns.items()}
-    cells = [
-        [_cell(value, kinds[name], columns[name][1]) for name, value in zip(columns, line, strict=True)]
-        for line in rows[list(columns)].astype(object).itertuples(index=False)
-    ]
-    return {"title": title, "columns": [(columns[name][0], kinds[name]) for name in columns], "rows": cells}
+    parts = [[*column.split(":", 2), "text"][:2] + [column.split(":", 2)[-1]] for column in columns]
+    names, formats, headings = zip(
+        *((name, how, head if head != how else name) for name, how, head in parts), strict=True
+    )
+    kinds = [{"clip": "files"}.get(how, how) if how in ("text", "clip", "share") else "number" for how in formats]
+    lines = rows[list(names)].astype(object).itertuples(index=False, name=None)
+    cells = [[_cell(*cell) for cell in zip(line, kinds, formats, strict=True)] for line in lines]
+    return {"title": title, "titled": titled, "columns": list(zip(headings, kinds, strict=True)), "rows": cells}
 
 
 def _cell(value: Any, kind: str, how: str) -> Block:
     cell: Block = {"text": "", "sort": None, "share": None, "clips": None}
-    if kind == "clip":
+    if kind == "files":
         return cell | {"clips": [int(row) for row in np.atleast_1d(np.asarray(value, dtype=np.int64))]}
     if kind == "text":
         return cell | {"text": escaped(value)}
     if value is None or pd.isna(value):
-        return cell | {"text": "–", "sort": ""}
+        return cell | {"text": "-", "sort": ""}
     if kind == "share":
         return cell | {"text": f"{value:.1%}", "sort": round(float(value), 6), "share": round(float(value), 4)}
-    text = "−∞" if value == -np.inf else format(value, how).replace("-", "−", 1)
-    return cell | {"text": text, "sort": -1e9 if value == -np.inf else value}
+    shown = "-∞" if value == -np.inf else format(value, how)
+    return cell | {"text": shown, "sort": -1e9 if value == -np.inf else value}
 
 
 def text(line: str, command: str = "", hint: bool = False) -> Block:
     """A paragraph, with a command to give where there is one."""
     return {"text": line, "command": command, "hint": hint}
+
+
+def section(name: str, title: str, blocks: list[Block]) -> Block:
+    """A section, with the name that links to it have."""
+    return {"id": name, "title": title, "blocks": blocks}
 
 
 def part(title: str, blocks: list[Block], is_open: bool = True) -> Block:
@@ -142,9 +149,8 @@ def render(
     """The page's HTML.
 
     Args:
-        facts: name, value and a note each. sections: id, title and blocks each. names: of the clips, by row.
-        data: for the script: clips (columns by name, each [n_clips]), columns (heading, name and kind of those in the
-            table of all clips), sounds (by row: data: URI, start and stop in seconds) and views (see `report.build`).
+        facts: name, value and a note each. sections: of `section`. names: of the clips, by row.
+        data: for the script, see `report.sections.data_for_script`.
     """
     folder = files("report") / "template"
     page, css, script = ((folder / f"page.{end}").read_text("utf-8") for end in ("html", "css", "js"))

@@ -188,7 +188,7 @@ def _facts(run: Run) -> dict[str, Any]:
     return {
         "run": run.name,
         "net": run.folders[0].config["model"] if one else "ensemble",
-        "recipe": run.settings.get("recipe", "–") if one else "–",
+        "recipe": run.settings.get("recipe", "-") if one else "-",
         "parameters": sum(folder.config["n_parameters"] for folder in run.folders),
         "folds": f"{finished}" if finished == n_folds else f"{finished} of {n_folds}",
         "clips": len(run.scored),

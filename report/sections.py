@@ -1,6 +1,6 @@
 """The page's sections: what is said, shown and played of a dataset and its runs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ from common.text import escaped, megabytes
 from report import plots
 from report.calibration import calibration_error, fit_temperature, reliability_table, tempered_out_of_fold
 from report.dataset import Dataset, duplicates, examples, extremes, frequent_lengths
-from report.page import Block, Figures, part, table, text
+from report.page import Block, Figures, part, section, table, text
 from report.runs import Run, contributions, disagreements, histories, runs_table
 from report.scores import confusion_counts, guesses, label_scores
 from report.suspects import suspects
@@ -20,16 +20,8 @@ from report.suspects import suspects
 N_MISTAKES = 200  # with players
 N_SUSPECTS = 100  # listed; suspects.csv has all
 _HEARD = 3  # clips of a frequent length, or of a duplicate, that have players
-_LEVELS = {
-    "row": ("clip", "clip"),
-    "label": ("label", "text"),
-    "rms_db": ("RMS (dBFS)", ".1f"),
-    "peak_db": ("peak (dBFS)", ".1f"),
-    "clipped": ("at full scale (samples)", ",.0f"),
-    "silence": ("silence", "share"),
-    "offset": ("DC offset", ".4f"),
-}
-_HIGH = 0.21  # inches that a label takes in a figure
+_ROW_IN = 0.21  # of a label in a figure
+_WIDE = 5.4, 2.9  # inches, of a figure that stands alone
 
 
 @dataclass(eq=False)
@@ -46,21 +38,19 @@ class View:
 
 
 class Content:
-    """What the page is about, and which of its clips have players: chosen first, so that they are made meanwhile."""
+    """What the page is about. Its clips with players are chosen first, and encoded while the figures are drawn."""
 
     def __init__(self, dataset: Dataset, runs: Sequence[Run], ensemble: Run | None, n_examples: int):
         """ensemble: of all runs, where there are several."""
-        self.dataset, self.runs = dataset, runs
-        clips = dataset.clips
-        train = clips[clips["split"] == "train"]
-        places = pd.Series(train.index, train["clip"]).to_dict()
+        self.dataset, self.runs, clips = dataset, runs, dataset.clips
+        self.train = clips[clips["split"] == "train"]
+        places = pd.Series(self.train.index, self.train["clip"]).to_dict()
         self.views = [
             View(run, np.array([places.get(name, -1) for name in run.fnames[run.scored]], np.int64))
             for run in ([ensemble] if ensemble else []) + list(runs)
         ]
-        self.examples = examples(
-            clips, dataset.has("raw") | dataset.has("logmel") | dataset.has("mfcc"), n_examples
-        )
+        usable = np.any([dataset.has(kind) for kind in ("raw", "logmel", "mfcc")], axis=0)
+        self.examples = examples(clips, usable, n_examples)
         self.extremes, self.lengths, self.duplicates = extremes(clips), frequent_lengths(clips), duplicates(clips)
         self.troubles = clips[clips["status"].isin(["truncated", "empty", "failed"])]
         self.suspects = _suspects(self.views[0]) if self.views else None
@@ -80,65 +70,52 @@ class Content:
 def mistakes(view: View, most: int = N_MISTAKES) -> list[int]:
     """Rows of clips whose first guess is wrong: the surest of each pair of labels, then the second surest, ..."""
     probabilities, targets = view.run.own
-    first = probabilities.argmax(1)
-    wrong = np.flatnonzero(first != targets)
-    table = pd.DataFrame(
-        {
-            "row": view.rows[wrong],
-            "pair": targets[wrong] * len(view.labels) + first[wrong],
-            "sure": probabilities[wrong].max(1),
-        }
-    ).sort_values("sure", ascending=False, kind="stable")
-    table["turn"] = table.groupby("pair").cumcount()
-    return table.sort_values("turn", kind="stable")["row"].head(most).tolist()
+    first, sure = probabilities.argmax(1), probabilities.max(1)
+    found = pd.DataFrame({"row": view.rows, "pair": targets * len(view.labels) + first, "sure": sure})
+    found = found[first != targets].sort_values("sure", ascending=False, kind="stable")
+    found["turn"] = found.groupby("pair").cumcount()
+    return found.sort_values("turn", kind="stable")["row"].head(most).tolist()
 
 
 def facts(content: Content) -> list[tuple[str, str, str]]:
     """The numbers at the page's top: name, value, note."""
-    clips = content.dataset.clips
-    train = clips["split"] == "train"
-    hours = clips["seconds"].sum() / 3600
-    verified = ""
-    if "manually_verified" in clips and clips.loc[train, "manually_verified"].notna().any():
-        verified = f"{int(clips.loc[train, 'manually_verified'].eq(1).sum()):,} verified by hand"
-    rates = clips.loc[clips["native_rate"] > 0, "native_rate"].value_counts()
-    others = [f"{rate / 1000:g}" for rate in rates.index[1:4]]
+    clips, train = content.dataset.clips, content.train
+    hours, rates = clips["seconds"].sum() / 3600, _rates(clips)
+    others = ", ".join(f"{rate / 1000:g}" for rate in rates.index[1:4])
+    known = "manually_verified" in train and train["manually_verified"].notna().any()
+    verified = f"{int(train['manually_verified'].eq(1).sum()):,} verified by hand" if known else ""
+    n_bytes = sum(store.n_chunks * store.specification.chunk_bytes for store in content.dataset.stores.values())
     found = [
-        ("Labelled clips", f"{int(train.sum()):,}", verified),
-        ("Unlabelled clips", f"{int((~train).sum()):,}", ""),
-        ("Labels", f"{clips.loc[train, 'label'].nunique():,}", ""),
+        ("Labelled clips", f"{len(train):,}", verified),
+        ("Unlabelled clips", f"{len(clips) - len(train):,}", ""),
+        ("Labels", f"{train['label'].nunique():,}", ""),
         (
             "Sound",
             f"{hours:.1f} h" if hours >= 1 else f"{hours * 60:.1f} min",
-            f"{clips['seconds'].median():.1f} s a clip, median",
+            f"median {clips['seconds'].median():.1f} s",
         ),
         (
             "Native rate",
-            f"{rates.index[0] / 1000:g} kHz" if len(rates) else "–",
-            f"also {', '.join(others)}" if others else "of every recording",
+            f"{rates.index[0] / 1000:g} kHz" if len(rates) else "-",
+            f"also {others}" if others else "",
         ),
-        ("Recordings", megabytes(clips["size"].sum()), _stores(content.dataset)),
+        ("Recordings", megabytes(clips["size"].sum()), f"stores {megabytes(n_bytes)}" if n_bytes else ""),
     ]
     if content.views:
         row = runs_table([content.views[0].run]).iloc[0]
-        found.append(
-            (
-                "MAP@3, out of fold",
-                f"{row['map3']:.3f}",
-                f"{row['map3_low']:.3f} to {row['map3_high']:.3f}, {escaped(row['run'])}",
-            )
-        )
+        note = f"{row['map3_low']:.3f} to {row['map3_high']:.3f}, {escaped(row['run'])}"
+        found.append(("MAP@3", f"{row['map3']:.3f}", note))
     return found
 
 
 def data_sections(content: Content, figures: Figures) -> list[Block]:
     """The sections about the data."""
     return [
-        {"id": "recordings", "title": "Recordings", "blocks": _recordings(content)},
-        {"id": "labels", "title": "Labels", "blocks": _labels(content, figures)},
-        {"id": "lengths", "title": "Lengths", "blocks": _lengths(content, figures)},
-        {"id": "examples", "title": "Look and listen", "blocks": _examples(content, figures)},
-        {"id": "levels", "title": "Levels", "blocks": _levels(content, figures)},
+        section("recordings", "Recordings", _recordings(content)),
+        section("labels", "Labels", _labels(content, figures)),
+        section("lengths", "Lengths", _lengths(content, figures)),
+        section("examples", "Look and listen", _examples(content, figures)),
+        section("levels", "Levels", _levels(content, figures)),
     ]
 
 
@@ -146,285 +123,268 @@ def run_sections(content: Content, figures: Figures, notes: Sequence[str]) -> li
     """The sections about the runs. notes: why runs are left out."""
     said = [text(escaped(note), hint=True) for note in notes]
     if not content.views:
-        lines = "No run has a finished fold yet. Curves, confusions, scores of each label and suspected labels need one."
-        return [{"id": "runs", "title": "Runs", "blocks": [text(lines, "python -m train conv2d"), *said]}]
+        need = text(
+            "No run has a finished fold yet. Scores, curves, confusions and suspects need one.",
+            "python -m train conv2d",
+        )
+        return [section("runs", "Runs", [need, *said])]
     sections = [
-        {"id": "runs", "title": "Runs", "blocks": _runs(content, figures) + said},
-        {"id": "curves", "title": "Learning curves", "blocks": _curves(content, figures)},
-        {"id": "confusion", "title": "Confusion", "blocks": _confusion(content, figures)},
-        {"id": "scores", "title": "Scores of each label", "blocks": _parts(content.views, _scores)},
-        {
-            "id": "honesty",
-            "title": "Are the probabilities honest?",
-            "blocks": _parts(content.views, partial(_honesty, figures=figures)),
-        },
-        {"id": "suspects", "title": "Suspected labels", "blocks": _suspected(content)},
+        section("runs", "Runs", _runs(content, figures) + said),
+        section("curves", "Learning curves", _curves(content, figures)),
+        section("confusion", "Confusion", _confusion(content, figures)),
+        section("scores", "Scores of each label", _parts(content.views, _scores)),
+        section(
+            "calibration", "Are the probabilities honest?", _parts(content.views, partial(_calibration, figures))
+        ),
+        section("suspects", "Suspected labels", _suspected(content)),
     ]
-    if len(content.runs) > 1:
-        sections.append({"id": "ensemble", "title": "Ensemble", "blocks": _ensemble(content)})
-    return sections
+    return sections + ([section("ensemble", "Ensemble", _ensemble(content))] if len(content.runs) > 1 else [])
 
 
 def data_for_script(content: Content, sounds: dict[int, tuple[str, float, float]]) -> dict[str, Any]:
-    """What the page's script reads: all clips, players, and predictions."""
+    """What the page's script reads: all clips, players, and predictions.
+
+    Args:
+        sounds: of each row with a player: data: URI, start and stop in seconds.
+    Returns:
+        clips (columns by name, each [n_clips]), columns (heading, name and kind of those that the table of all clips
+        shows), sounds, and views: labels, and of each scored clip its row, the given label's id, the ids of three
+        guesses and their probabilities in percent.
+    """
     clips = content.dataset.clips
-    columns = {
-        "name": [escaped(name) for name in clips["clip"]],
-        "split": clips["split"].tolist(),
-        "label": [escaped(label) for label in clips["label"]],
-        "seconds": clips["seconds"].round(2).tolist(),
-        "rms": _plain(clips["rms_db"].round(1)),
-        "peak": _plain(clips["peak_db"].round(1)),
-        "silence": _plain(clips["silence"].round(3)),
-        "status": clips["status"].tolist(),
-    }
-    shown = [("Clip", "name", "text"), ("Split", "split", "text"), ("Label", "label", "text")]
+    found = [
+        ("Clip", "name", "text", map(escaped, clips["clip"])),
+        ("Split", "split", "text", clips["split"]),
+        ("Label", "label", "text", map(escaped, clips["label"])),
+        ("Seconds", "seconds", "number", clips["seconds"].round(2)),
+        ("RMS (dBFS)", "rms", "number", _plain(clips["rms_db"], 1)),
+        ("Peak (dBFS)", "peak", "number", _plain(clips["peak_db"], 1)),
+        ("Silence", "silence", "share", _plain(clips["silence"], 3)),
+        ("Status", "status", "text", clips["status"]),
+    ]
     if "manually_verified" in clips:
-        columns["verified"] = clips["manually_verified"].map({1: "yes", 0: "no"}).fillna("").tolist()
-        shown.append(("Verified", "verified", "text"))
-    shown += [("Seconds", "seconds", "number"), ("RMS (dBFS)", "rms", "number"), ("Peak (dBFS)", "peak", "number")]
-    shown += [("Silence", "silence", "share"), ("Status", "status", "text")]
+        verified = clips["manually_verified"].map({1: "yes", 0: "no"}).astype(object).fillna("")
+        found.insert(3, ("Verified", "verified", "text", verified))
     if content.views:
-        view = content.views[0]
+        view, guess, sure = content.views[0], np.full(len(clips), "", object), np.full(len(clips), np.nan)
         there = view.rows >= 0
-        guess, sure = np.full(len(clips), "", object), np.full(len(clips), np.nan)
         guess[view.rows[there]] = np.asarray(view.labels, object)[view.run.own[0].argmax(1)[there]]
-        sure[view.rows[there]] = view.run.own[0].max(1)[there].round(3)
-        columns |= {"guess": guess.tolist(), "sure": _plain(pd.Series(sure))}
-        shown += [("Guess", "guess", "text"), ("Confidence", "sure", "share")]
-    views = [_view_for_script(view) for view in content.views]
-    return {"clips": columns, "columns": shown, "sounds": sounds, "views": views}
+        sure[view.rows[there]] = view.run.own[0].max(1)[there]
+        found += [("Guess", "guess", "text", guess), ("Confidence", "sure", "share", _plain(pd.Series(sure), 3))]
+    return {
+        "clips": {name: list(values) for _, name, _, values in found},
+        "columns": [column[:3] for column in found],
+        "sounds": sounds,
+        "views": [_view_for_script(view) for view in content.views],
+    }
 
 
 def _view_for_script(view: View) -> dict[str, Any]:
     probabilities, targets = view.run.own
     three = guesses(probabilities)
     percent = np.rint(np.take_along_axis(probabilities, three, 1) * 100).astype(int)
-    return {
-        "labels": view.labels,
-        "rows": view.rows.tolist(),
-        "given": targets.tolist(),
-        "guesses": three.tolist(),
-        "percent": percent.tolist(),
-    }
+    arrays = {"rows": view.rows, "given": targets, "guesses": three, "percent": percent}
+    return {"labels": view.labels} | {name: array.tolist() for name, array in arrays.items()}
 
 
-def _plain(values: pd.Series) -> list[float | str]:
+def _plain(values: pd.Series, digits: int) -> list[float | str]:
     """Numbers for JSON: what is not finite is "", which sorts last."""
-    return [value if np.isfinite(value) else "" for value in values.tolist()]
+    return [value if np.isfinite(value) else "" for value in values.round(digits).tolist()]
 
 
-def _stores(dataset: Dataset) -> str:
-    n_bytes = sum(store.n_chunks * store.specification.chunk_bytes for store in dataset.stores.values())
-    return f"stores of {megabytes(n_bytes)}" if n_bytes else ""
+def _rates(clips: pd.DataFrame) -> pd.Series:
+    return clips.loc[clips["native_rate"] > 0, "native_rate"].value_counts()
 
 
 def _recordings(content: Content) -> list[Block]:
-    clips = content.dataset.clips
+    clips, rates = content.dataset.clips, _rates(content.dataset.clips)
     blocks = [text(need, command) for need, command in content.dataset.needs]
     if len(content.troubles):
-        rows = content.troubles.assign(row=content.troubles.index, file=content.troubles["split"])
-        rows["reason"] = rows["reason"].where(
-            rows["reason"] != "", rows["status"].map({"empty": "no samples"}).fillna("")
-        )
-        columns = {
-            "row": ("clip", "clip"),
-            "split": ("split", "text"),
-            "label": ("label", "text"),
-            "status": ("what", "text"),
-        }
+        rows = content.troubles.assign(row=content.troubles.index)
         counts = ", ".join(f"{count} {status}" for status, count in rows["status"].value_counts().items())
-        blocks.append(table(f"Recordings with problems: {counts}", columns | {"reason": ("reason", "text")}, rows))
+        rows.loc[(rows["status"] == "empty") & (rows["reason"] == ""), "reason"] = "no samples"
+        blocks.append(
+            table(
+                f"Recordings with problems: {counts}", rows, "row:clip:clip", "split", "label", "status", "reason"
+            )
+        )
     else:
         blocks.append(text("No recording is empty, truncated or failed."))
     if content.duplicates:
         rows = pd.DataFrame(content.duplicates, columns=["rows", "note"])
-        rows["size"] = [clips["size"].iloc[rows_[0]] / 1000 for rows_ in rows["rows"]]
-        columns = {"rows": ("clips", "clip"), "note": ("where", "text"), "size": ("kB", ",.0f")}
         title = f"Recordings that are there more than once, byte by byte: {len(rows)}"
-        blocks.append(table(title, columns, rows))
+        blocks.append(table(title, rows, "rows:clip:clips", "note:text:where"))
     else:
         blocks.append(text("No recording is there twice."))
-    rates = clips.loc[clips["native_rate"] > 0, "native_rate"].value_counts()
     if len(rates) > 1:
         rows = pd.DataFrame(
             {"rate": rates.index, "clips": rates.to_numpy(), "share": rates.to_numpy() / len(clips)}
         )
-        columns = {"rate": ("rate (Hz)", ",d"), "clips": ("clips", ",d"), "share": ("share", "share")}
-        blocks.append(table("Native sample rates", columns, rows))
+        blocks.append(table("Native sample rates", rows, "rate:,d:rate (Hz)", "clips:,d", "share:share"))
     return blocks
 
 
 def _labels(content: Content, figures: Figures) -> list[Block]:
-    train = content.dataset.clips[content.dataset.clips["split"] == "train"]
-    if train.empty:
-        return [text("The dataset has no labelled clips.")]
-    counts = train["label"].value_counts()
-    caption = (
+    train, counts = content.train, content.train["label"].value_counts()
+    medians = train[train["seconds"] > 0].groupby("label")["seconds"].median().sort_values()
+    if medians.empty:
+        return [text("The dataset has no labelled clips with sound.")]
+    of_counts = (
         f"{len(counts)} labels. Fewest clips of a label: {counts.iloc[-1]:,} ({escaped(counts.index[-1])}); most: "
         f"{counts.iloc[0]:,} ({escaped(counts.index[0])}); mean: {counts.mean():.0f}."
     )
-    size = (5.6, 0.9 + _HIGH * len(counts))
-    return [
-        {
-            "figures": [
-                figures.block("Clips of each label", size, caption, plots.label_counts, train),
-                figures.block("Lengths of each label", size, _length_words(train), plots.length_violins, train),
-            ]
-        }
-    ]
-
-
-def _length_words(clips: pd.DataFrame) -> str:
-    medians = clips[clips["seconds"] > 0].groupby("label")["seconds"].median().sort_values()
-    if medians.empty:
-        return "No clip has a length."
-    return (
+    of_lengths = (
         f"Median length from {medians.iloc[0]:.2f} s ({escaped(medians.index[0])}) to {medians.iloc[-1]:.2f} s "
         f"({escaped(medians.index[-1])}). Wide parts are lengths that many clips have."
     )
+    size = (4.9, 0.9 + _ROW_IN * len(counts))
+    both = [
+        figures.block("Clips of each label", size, of_counts, plots.label_counts, train),
+        figures.block("Lengths of each label", size, of_lengths, plots.length_violins, train),
+    ]
+    return [{"figures": both}]
 
 
 def _lengths(content: Content, figures: Figures) -> list[Block]:
-    clips = content.dataset.clips
-    sounding = clips[clips["seconds"] > 0]
-    if sounding.empty:
+    clips = content.dataset.clips[content.dataset.clips["seconds"] > 0]
+    if clips.empty:
         return [text("No clip has a length.")]
+    spans = clips.groupby("split", sort=False)["seconds"].agg(["min", "max", "median"])
     words = [
-        f"{split}: {part['seconds'].min():.2f} to {part['seconds'].max():.2f} s, median {part['seconds'].median():.2f} s"
-        for split, part in sounding.groupby("split", sort=False)
+        f"{row.Index}: {row.min:.2f} to {row.max:.2f} s, median {row.median:.2f} s" for row in spans.itertuples()
     ]
-    blocks: list[Block] = [
-        figures.block(
-            "Lengths in train and test", (6.4, 2.9), "; ".join(words) + ".", plots.length_histogram, sounding
-        )
+    blocks = [
+        figures.block("Lengths in train and test", _WIDE, "; ".join(words) + ".", plots.length_histogram, clips)
     ]
     if content.lengths.empty:
         return [*blocks, text("No exact length is suspiciously frequent.")]
     rows = content.lengths.assign(heard=[rows[:_HEARD] for rows in content.lengths["rows"]])
-    columns = {
-        "seconds": ("seconds", ".3f"), "samples": ("samples", ",d"), "clips": ("clips", ",d"),
-        "expected": ("expected", ".1f"), "labels": ("labels", ",d"), "heard": ("some of them", "clip"),
-    }  # fmt: skip
+    columns = "seconds:.3f", "samples:,d", "clips:,d", "expected:.2f", "labels:,d", "heard:clip:some of them"
     why = (
-        "Exact lengths that at least ten times as many clips have as the lengths around them: often the mark of a "
-        "tool that cut them, or of one recording in pieces."
+        "At least ten times as many clips have these lengths as have the lengths around them. Often a tool cut them, "
+        "or they are pieces of one recording."
     )
-    return [*blocks, table("Exact lengths that are suspiciously frequent", columns, rows), text(why, hint=True)]
+    return [*blocks, table("Exact lengths that are suspiciously frequent", rows, *columns), text(why, hint=True)]
 
 
 def _examples(content: Content, figures: Figures) -> list[Block]:
-    dataset, blocks = content.dataset, []
     if not content.examples:
         return [text("There are no features to show yet.", "python -m featurize")]
+    counts = content.train["label"].value_counts()
+    blocks: list[Block] = [
+        text("Spread over each label's lengths, clips that are verified by hand first.", hint=True)
+    ]
     for label, rows in content.examples.items():
-        cards = [_card(dataset, row, figures) for row in rows]
-        n_clips = int((dataset.clips["label"] == label).sum())
-        note = f"{len(rows)} of {n_clips:,} clips"
-        blocks.append({"cards": cards, "title": escaped(label), "note": note, "open": not blocks})
-    lines = "Examples are spread over each label's lengths, clips that are verified by hand first."
-    return [text(lines, hint=True), *blocks]
+        cards = [_card(content.dataset, row, figures) for row in rows]
+        note = f"{len(rows)} of {counts[label]:,} clips"
+        blocks.append({"cards": cards, "title": escaped(label), "note": note, "open": len(blocks) == 1})
+    return blocks
 
 
 def _card(dataset: Dataset, row: int, figures: Figures) -> Block:
     clip, draws = dataset.clips.loc[row], []
-    if "raw" in dataset.stores:
+    if dataset.has("raw")[row]:
         samples, rate = dataset.samples(row), dataset.stores["raw"].specification.sample_rate
         draws = [partial(plots.waveform, samples, rate), partial(plots.loudest_moment, samples, rate)]
     for kind, draw in (("logmel", plots.log_mel), ("mfcc", plots.mfcc)):
-        if kind in dataset.stores:
+        if dataset.has(kind)[row]:
             specification, frames = dataset.stores[kind].specification, dataset.features(kind, row)
             draws.append(partial(draw, frames, specification.sample_rate, specification.hop_length))
-    verified = {1: "verified", 0: "not verified"}.get(clip.get("manually_verified"), "")
-    level = f" RMS {clip['rms_db']:.0f} dBFS." if np.isfinite(clip["rms_db"]) else ""
+    verified = {1: ", verified", 0: ", not verified"}.get(clip.get("manually_verified"), "")
+    level = f" RMS {clip['rms_db']:.0f} dBFS, peak {clip['peak_db']:.0f}." if np.isfinite(clip["rms_db"]) else ""
     said = f"Pictures of {clip['clip']}, {clip['label']}, {clip['seconds']:.2f} s.{level}"
-    note = ", ".join(filter(None, [f"{clip['seconds']:.1f} s", verified]))
-    return {"row": row, "note": note, "svg": figures.card(f"clip {row} {clip['label']}", said, draws)}
+    card = figures.card(f"clip {row} {clip['label']}", said, draws)
+    return {"row": row, "note": f"{clip['seconds']:.1f} s{verified}", "svg": card}
 
 
 def _levels(content: Content, figures: Figures) -> list[Block]:
     clips = content.dataset.clips
-    if clips["rms_db"].isna().all():
+    sound = clips[clips["rms_db"].notna()]
+    if sound.empty:
         return [text("Levels and players need the raw waveforms.", "python -m featurize --features raw")]
     rate = content.dataset.stores["raw"].specification.sample_rate
-    sound = clips[clips["rms_db"].notna()]
     caption = (
         f"Median RMS {sound['rms_db'].median():.1f} dBFS, median peak {sound['peak_db'].median():.1f} dBFS; "
-        f"{int((sound['clipped'] > 0).sum()):,} clips reach full scale; silence is {sound['silence'].mean():.1%} of a clip, mean."
+        f"{int((sound['clipped'] > 0).sum()):,} clips reach full scale; a clip is silent for {sound['silence'].mean():.1%} "
+        "of its time, on average."
     )
     hint = (
-        f"Measured on the raw store, at {rate:,} Hz: resampling can carry the peaks of a clipped recording beyond full "
-        "scale. Silence is the share of 20 ms blocks with an RMS below −60 dBFS. Players raise clips whose peak is "
-        "below −12 dBFS to it."
+        f"Measured on the raw store, at {rate:,} Hz, where the peaks of a clipped recording can lie beyond full scale. "
+        "Silence is the share of 20 ms blocks whose RMS is below -60 dBFS. Players of clips whose peak is below "
+        "-12 dBFS are raised to it."
     )
-    blocks: list[Block] = [
-        figures.block("Levels of the clips", (6.4, 2.9), caption, plots.level_histogram, sound), text(hint, hint=True)
-    ]  # fmt: skip
+    blocks = [
+        figures.block("Levels of the clips", _WIDE, caption, plots.level_histogram, sound),
+        text(hint, hint=True),
+    ]
+    columns = (
+        "row:clip:clip", "label", "rms_db:z.1f:RMS (dBFS)", "peak_db:z.1f:peak (dBFS)", "clipped:,.0f:at full scale (samples)",
+        "silence:share", "offset:z.4f:DC offset",
+    )  # fmt: skip
     for title, rows in content.extremes.items():
         if rows:
-            chosen = clips.loc[rows].assign(row=rows)
-            blocks.append(part(title, [table(title, _LEVELS, chosen)], is_open=title.startswith("The")))
+            listed = table(title, clips.loc[rows].assign(row=rows), *columns, titled=False)
+            blocks.append(part(title, [listed], is_open="full scale" not in title and "offset" not in title))
     return blocks
 
 
 def _runs(content: Content, figures: Figures) -> list[Block]:
     found = runs_table([view.run for view in content.views[1:] + content.views[:1]])
     for metric in ("accuracy", "map3"):
-        found[f"{metric}_range"] = [
-            f"{low:.3f} to {high:.3f}"
-            for low, high in zip(found[f"{metric}_low"], found[f"{metric}_high"], strict=True)
-        ]
-    columns = {
-        "run": ("run", "text"), "net": ("net", "text"), "recipe": ("recipe", "text"), "folds": ("folds", "text"),
-        "clips": ("clips", ",d"), "accuracy": ("accuracy", ".4f"), "accuracy_range": ("95%", "text"),
-        "map3": ("MAP@3", ".4f"), "map3_range": ("95%", "text"), "parameters": ("parameters", ",d"),
-        "time": ("time", "text"), "differs": ("what differs", "text"),
-    }  # fmt: skip
-    if not found["differs"].any():
-        del columns["differs"]
-    hint = "Scores are out of fold: each clip by a model that did not train on it. Intervals are by bootstrap over clips."
-    blocks = [table("Runs", columns, found), text(hint, hint=True)]
+        ends = zip(found[f"{metric}_low"], found[f"{metric}_high"], strict=True)
+        found[f"{metric}_range"] = [f"{low:.3f} to {high:.3f}" for low, high in ends]
+    columns = [
+        "run", "net", "recipe", "folds", "clips:,d", "accuracy:.4f", "accuracy_range:text:95% interval",
+        "map3:.4f:MAP@3", "map3_range:text:95% interval", "parameters:,d", "time",
+    ]  # fmt: skip
+    columns += ["differs:text:what differs"] if found["differs"].any() else []
+    hint = "Scores are out of fold: of each clip by a model that did not train on it. Intervals are by bootstrap over clips."
+    blocks = [table("Runs", found, *columns, titled=False), text(hint, hint=True)]
     best = found.sort_values("map3").iloc[-1]
-    caption = f"Best MAP@3: {best['map3']:.3f} ({escaped(best['run'])}). Intervals that overlap widely may be luck."
-    if len(found) > 1:
-        blocks.append(
-            figures.block(
-                "Scores of the runs", (6.4, 0.9 + 0.42 * len(found)), caption, plots.score_intervals, found
-            )
-        )
-    return blocks
+    caption = (
+        f"Best MAP@3: {best['map3']:.3f} ({escaped(best['run'])}). Where intervals overlap widely, it may be luck."
+    )
+    size = (_WIDE[0], 0.9 + 0.42 * len(found))
+    many = len(found) > 1
+    return blocks + (
+        [figures.block("Scores of the runs", size, caption, plots.score_intervals, found)] if many else []
+    )
 
 
 def _curves(content: Content, figures: Figures) -> list[Block]:
     blocks = []
     for run in content.runs:
-        if not (curves := histories(run)):
-            blocks.append(text(f"{escaped(run.name)}: no history_*.csv is left in its folder.", hint=True))
-            continue
-        words = f"{len(curves)} {'fold' if len(curves) == 1 else 'folds'}; thick lines are their mean."
-        three = []
-        for metric in ("loss", "accuracy", "map3"):
-            if metric == "loss" or any(f"val_{metric}" in curve for curve in curves):
-                draw = partial(plots.learning_curves, curves, metric)
-                three.append(
-                    figures.block(f"{metric} of {run.name}", (3.9, 2.7), _curve_words(curves, metric, words), draw)
-                )
-        blocks.append(
-            {"figures": three} if len(content.runs) == 1 else part(run.name, [{"figures": three}], not blocks)
-        )
+        curves = histories(run)
+        three = [
+            figures.block(
+                f"{metric} of {run.name}",
+                (3.9, 2.7),
+                _best(curves, metric),
+                partial(plots.learning_curves, curves, metric),
+            )
+            for metric in ("loss", "accuracy", "map3")
+            if any(f"val_{metric}" in curve for curve in curves)
+        ]
+        missing = text(f"{escaped(run.name)}: its folder has no history_*.csv.", hint=True)
+        block: Block = {"figures": three} if three else missing
+        blocks.append(block if len(content.runs) == 1 else part(run.name, [block], is_open=not blocks))
     hint = (
-        "In training, loss is measured on windows that are augmented and mixed, so it does not compare with the "
-        "validation loss; accuracy on such windows is not accuracy, and is left out."
+        "Thin lines are folds, thick ones their mean. The training loss is measured on windows that are augmented and "
+        "mixed, so it does not compare with that of the validation clips. Accuracy on such windows is not accuracy: it is left out."
     )
     return [*blocks, text(hint, hint=True)]
 
 
-def _curve_words(curves: Sequence[pd.DataFrame], metric: str, words: str) -> str:
-    column = f"val_{metric}"
-    last = [curve[column].dropna() for curve in curves if column in curve]
-    best = [values.min() if metric == "loss" else values.max() for values in last if len(values)]
-    which = "Lowest" if metric == "loss" else "Highest"
-    return f"{words} {which} on validation clips, mean of folds: {np.mean(best):.3f}." if best else words
+def _best(curves: Sequence[pd.DataFrame], metric: str) -> str:
+    """The best validation of each fold, in words."""
+    columns = [curve[f"val_{metric}"].dropna() for curve in curves if f"val_{metric}" in curve]
+    best = [values.min() if metric == "loss" else values.max() for values in columns if len(values)]
+    which = "lowest" if metric == "loss" else "highest"
+    return (
+        f"{len(curves)} folds; the {which} on validation clips is {np.mean(best):.3f}, mean of the folds."
+        if best
+        else ""
+    )
 
 
 def _confusion(content: Content, figures: Figures) -> list[Block]:
@@ -432,39 +392,48 @@ def _confusion(content: Content, figures: Figures) -> list[Block]:
     counts = confusion_counts(view.run.own[1], view.run.own[0].argmax(1), len(view.labels))
     wrong = counts * (1 - np.eye(len(counts), dtype=int))
     pairs = [np.unravel_index(place, wrong.shape) for place in np.argsort(-wrong, axis=None, kind="stable")[:3]]
-    words = [f"{view.labels[a]} for {view.labels[b]} ({wrong[a, b]})" for a, b in pairs if wrong[a, b]]
-    lines = (
-        f"Most often taken, in {escaped(view.run.name)}: {'; '.join(words)}." if words else "No clip is confused."
-    )
-    if figures.saves:
-        size = (1.8 + 0.26 * len(counts), 1.6 + 0.24 * len(counts))
-        for share in (True, False):
-            draw = partial(plots.confusion, counts, view.run.labels, share)
-            figures.block(f"Confusion by {'share' if share else 'count'}", size, lines, draw)
-    return [text(lines), {"matrix": [escaped(one.run.name) for one in content.views]}]
+    words = [f"{view.labels[a]} taken for {view.labels[b]} ({wrong[a, b]})" for a, b in pairs if wrong[a, b]]
+    line = f"Most often in {escaped(view.run.name)}: {', '.join(words)}." if words else "No clip is confused."
+    size = (1.8 + 0.26 * len(counts), 1.6 + 0.24 * len(counts))
+    for share in (True, False) if figures.saves else ():  # the page has its own, of buttons
+        draw = partial(plots.confusion, counts, view.run.labels, share)
+        figures.block(f"Confusion by {'share' if share else 'count'}", size, line, draw)
+    return [text(line), {"matrix": [escaped(one.run.name) for one in content.views]}]
 
 
 def _scores(view: View) -> list[Block]:
-    columns = {
-        "label": ("label", "text"), "clips": ("clips", ",d"), "map3": ("average precision at 3", "share"),
-        "f1": ("F1", "share"), "precision": ("precision", "share"), "recall": ("recall", "share"),
-        "mostly": ("mostly taken for", "text"),
-    }  # fmt: skip
-    return [table("Each label, the worst first", columns, label_scores(*view.run.own, view.run.labels))]
+    columns = (
+        "map3:share:average precision at 3",
+        "f1:share:F1",
+        "precision:share",
+        "recall:share",
+        "mostly:text:mostly taken for",
+    )
+    return [
+        table(
+            "Each label, the worst first",
+            label_scores(*view.run.own, view.run.labels),
+            "label",
+            "clips:,d",
+            *columns,
+        )
+    ]
 
 
-def _honesty(view: View, figures: Figures) -> list[Block]:
+def _calibration(figures: Figures, view: View) -> list[Block]:
     (probabilities, targets), folds = view.run.own, view.run.folds[view.run.scored]
-    temperature = fit_temperature(probabilities, targets)
+    temperature, n_bins = fit_temperature(probabilities, targets), int(np.clip(len(targets) // 40, 5, 15))
+    tempered = tempered_out_of_fold(probabilities, targets, folds)
     tables = {
-        "as predicted": reliability_table(probabilities, targets),
-        "with a temperature": reliability_table(tempered_out_of_fold(probabilities, targets, folds), targets),
+        "as predicted": reliability_table(probabilities, targets, n_bins),
+        "with a temperature": reliability_table(tempered, targets, n_bins),
     }
     before, after = (calibration_error(bins) for bins in tables.values())
-    sure = "surer than they should be" if temperature > 1 else "less sure than they could be"
+    sure = "surer than they should be" if temperature > 1.05 else "less sure than they could be"
     caption = (
-        f"Expected calibration error {before:.3f} as predicted, {after:.3f} with a temperature, which for each fold is "
-        f"fitted on the other folds. Fitted on all clips it is {temperature:.2f}: the probabilities are {sure}."
+        f"Expected calibration error, {n_bins} bins: {before:.3f} as predicted, {after:.3f} with a temperature, which is "
+        f"fitted for each fold on the other folds. Fitted on all it is {temperature:.2f}: the probabilities are "
+        f"{'about right' if 0.95 <= temperature <= 1.05 else sure}."
     )
     return [figures.block(f"Reliability of {view.run.name}", (4.6, 3.9), caption, plots.reliability, tables)]
 
@@ -474,53 +443,47 @@ def _suspects(view: View) -> pd.DataFrame:
     probabilities, targets = view.run.own
     found = suspects(probabilities, targets, view.run.fnames[view.run.scored], view.run.labels)
     own = found["row"].to_numpy(np.int64)
-    three = guesses(probabilities[own])
-    found["guesses"] = [
-        " · ".join(f"{view.labels[label]} {probabilities[row, label]:.0%}" for label in labels)
-        for row, labels in zip(own, three, strict=True)
-    ]
-    found["row"] = view.rows[own]
-    return found
+    lines = zip(own, guesses(probabilities[own]), strict=True)
+    words = [[f"{view.labels[label]} {probabilities[row, label]:.0%}" for label in three] for row, three in lines]
+    return found.assign(guesses=[" · ".join(three) for three in words], row=view.rows[own])
 
 
 def _suspected(content: Content) -> list[Block]:
-    found = content.suspects
+    found, run = content.suspects, content.views[0].run
     if found.empty:
         return [text("No label is contradicted with confidence.")]
     shown = found[found["row"] >= 0].head(N_SUSPECTS)
-    columns = {
-        "row": ("clip", "clip"), "label": ("given label", "text"), "suggested": ("suggested", "text"),
-        "score": ("score", ".3f"), "guesses": ("three guesses", "text"),
-    }  # fmt: skip
-    lines = f"{len(found):,} of {len(content.views[0].run.scored):,} labels are suspected to be wrong, the surest first."
+    columns = "row:clip:clip", "label:text:given label", "suggested", "score:.3f", "guesses:text:three guesses"
+    line = f"{len(found):,} of {len(run.scored):,} labels are probably wrong, the surest first. Listen before you correct."
     hint = (
-        "Found by confident learning in the out-of-fold predictions of "
-        f"{escaped(content.views[0].run.name)}; labels of fewer than five clips are not judged. The score is the "
-        "suggested label's probability less the given one's. Listen before you correct: suspects.csv lists them all."
+        f"Found by confident learning in the out-of-fold predictions of {escaped(run.name)}. Labels of fewer than five "
+        "clips are not judged. The score is the suggested label's probability less the given one's. suspects.csv, "
+        "beside this page, lists them all."
     )
-    return [text(lines), table("Suspected labels", columns, shown), text(hint, hint=True)]
+    return [text(line), table("Suspected labels", shown, *columns, titled=False), text(hint, hint=True)]
 
 
 def _ensemble(content: Content) -> list[Block]:
     added = contributions(content.runs)
     added["range"] = [f"{low:+.4f} to {high:+.4f}" for low, high in zip(added["low"], added["high"], strict=True)]
-    gains = {
-        "run": ("run", "text"), "alone": ("MAP@3 alone", ".4f"), "without": ("the others without it", ".4f"),
-        "gain": ("it adds", "+.4f"), "range": ("95%", "text"),
-    }  # fmt: skip
-    pairs = {
-        "first": ("A", "text"), "second": ("B", "text"), "differ": ("guess differs", "share"),
-        "both": ("both right", "share"), "only_first": ("only A right", "share"),
-        "only_second": ("only B right", "share"), "neither": ("neither", "share"),
-        "labels_first": ("A is better at", "text"), "labels_second": ("B is better at", "text"),
-    }  # fmt: skip
+    gains = (
+        "run",
+        "alone:.4f:MAP@3 alone",
+        "without:.4f:the others without it",
+        "gain:+.4f:it adds",
+        "range:text:95% interval",
+    )
+    pairs = (
+        "first:text:A", "second:text:B", "differ:share:guesses differ", "both:share:both right", "only_first:share:only A right",
+        "only_second:share:only B right", "neither:share", "labels_first:text:A is better at", "labels_second:text:B is better at",
+    )  # fmt: skip
     return [
-        table("What each run adds to the ensemble of all", gains, added),
-        table("Where the first guesses of two runs differ", pairs, disagreements(content.runs)),
+        table("What each run adds to the ensemble of all", added, *gains),
+        table("Where the first guesses of two runs differ", disagreements(content.runs), *pairs),
     ]
 
 
-def _parts(views: Sequence[View], blocks_of: Any) -> list[Block]:
+def _parts(views: Sequence[View], blocks_of: Callable[[View], list[Block]]) -> list[Block]:
     """Blocks of each view, under headings where there are several."""
     if len(views) == 1:
         return blocks_of(views[0])

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from report.plots.theme import BLUE, GRID, MUTED, ORANGE, PAPER, axes_or_current, name
 
@@ -36,6 +36,7 @@ def label_counts(clips: pd.DataFrame, ax: Axes | None = None) -> Axes:
         left += table[part].to_numpy()
     _label_rows(ax, counts.index)
     ax.set_xlabel("clips")
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.set_title(f"Clips of each label, {_with_label(counts, -1)} to {_with_label(counts, 0)}")
     if known:
         ax.legend(loc="lower right")

@@ -105,7 +105,7 @@ def inline_svg(figure: Figure, salt: str, alternative: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
     svg = re.sub(r"font: ([^'\";]*?)(?:'[^']*',? ?)+[^;\"]*", _font, svg)
-    svg = re.sub(r"(?<=\d\.)(\d)\d+", r"\1", svg)
+    svg = re.sub(r' d="[^"]*"', lambda match: re.sub(r"(\.\d)\d+", r"\1", match[0]), svg)
     svg = re.sub(r"#[0-9a-f]{6}", lambda match: _variable(match[0]), svg)
     svg = re.sub(r"data:image/png;base64,\s*([^\"]*)", lambda match: _jpeg(match[1]), svg)
     width = figure.get_figwidth() * 96
