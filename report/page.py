@@ -27,7 +27,7 @@ from report.plots import theme
 from report.plots.theme import inline_svg, save
 
 Block = dict[str, Any]
-_CARD_IN = 4.0, 3.5  # width and height of an example's figure
+_CARD_IN = 4.0, 1.75  # width, and height of a row, of an example's figure
 
 
 class Figures:
@@ -35,7 +35,7 @@ class Figures:
 
     def __init__(self, folder: Path | None = None):
         self._folder = folder
-        self._card: Figure | None = None
+        self._cards: dict[int, Figure] = {}  # by how many axes they have
 
     @property
     def saves(self) -> bool:
@@ -59,16 +59,19 @@ class Figures:
     def card(self, name: str, alternative: str, draws: Sequence[Callable[[Axes], Axes]]) -> Markup:
         """The figure of an example: up to four axes, two in a row, each drawn by one of draws."""
         with theme():
-            if self._card is None:  # axes are slow to make, so one figure serves all cards
-                self._card = Figure(_CARD_IN)
-                self._card.subplots(2, 2)
-                self._card.subplots_adjust(0.115, 0.11, 0.985, 0.93, 0.3, 0.52)
-            for place, ax in enumerate(self._card.axes):
-                ax.clear()
-                ax.set_visible(place < len(draws))
-                if place < len(draws):
-                    draws[place](ax)
-            return self._svg(self._card, name, alternative)
+            if len(draws) not in self._cards:
+                n_rows = (len(draws) + 1) // 2
+                self._cards[len(draws)] = figure = Figure((_CARD_IN[0], n_rows * _CARD_IN[1]))
+                for ax in figure.subplots(n_rows, 2, squeeze=False).flat[len(draws) :]:
+                    ax.set_axis_off()
+                bottom, top = 0.39 / figure.get_figheight(), 1 - 0.25 / figure.get_figheight()
+                figure.subplots_adjust(0.115, bottom, 0.985, top, 0.3, 0.52)
+            card = self._cards[len(draws)]
+            for draw, ax in zip(draws, card.axes, strict=False):
+                for artist in (*ax.lines, *ax.collections, *ax.images):
+                    artist.remove()  # not `clear`: making new axes and ticks would take most of the time
+                draw(ax)
+            return self._svg(card, name, alternative)
 
     def _svg(self, figure: Figure, name: str, alternative: str) -> Markup:
         file_name = re.sub(r"[^a-z0-9]+", "-", escaped(name).lower()).strip("-")[:80]

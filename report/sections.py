@@ -21,7 +21,7 @@ N_MISTAKES = 200  # with players
 N_SUSPECTS = 100  # listed; suspects.csv has all
 _HEARD = 3  # clips of a frequent length, or of a duplicate, that have players
 _ROW_IN = 0.21  # of a label in a figure
-_WIDE = 5.4, 2.9  # inches, of a figure that stands alone
+_WIDE = 5.0, 2.8  # inches, of a figure that stands alone
 
 
 @dataclass(eq=False)
@@ -83,11 +83,11 @@ def facts(content: Content) -> list[tuple[str, str, str]]:
     hours, rates = clips["seconds"].sum() / 3600, _rates(clips)
     others = ", ".join(f"{rate / 1000:g}" for rate in rates.index[1:4])
     known = "manually_verified" in train and train["manually_verified"].notna().any()
-    verified = f"{int(train['manually_verified'].eq(1).sum()):,} verified by hand" if known else ""
+    verified = f"{int(train['manually_verified'].eq(1).sum()):,} verified by hand" if known else "clips"
     n_bytes = sum(store.n_chunks * store.specification.chunk_bytes for store in content.dataset.stores.values())
     found = [
-        ("Labelled clips", f"{len(train):,}", verified),
-        ("Unlabelled clips", f"{len(clips) - len(train):,}", ""),
+        ("Labelled", f"{len(train):,}", verified),
+        ("Unlabelled", f"{len(clips) - len(train):,}", "clips"),
         ("Labels", f"{train['label'].nunique():,}", ""),
         (
             "Sound",
@@ -156,13 +156,13 @@ def data_for_script(content: Content, sounds: dict[int, tuple[str, float, float]
         ("Clip", "name", "text", map(escaped, clips["clip"])),
         ("Split", "split", "text", clips["split"]),
         ("Label", "label", "text", map(escaped, clips["label"])),
-        ("Seconds", "seconds", "number", clips["seconds"].round(2)),
-        ("RMS (dBFS)", "rms", "number", _plain(clips["rms_db"], 1)),
-        ("Peak (dBFS)", "peak", "number", _plain(clips["peak_db"], 1)),
+        ("Seconds", "seconds", "number", clips["seconds"].round(2), 2),
+        ("RMS (dBFS)", "rms", "number", _plain(clips["rms_db"], 1), 1),
+        ("Peak (dBFS)", "peak", "number", _plain(clips["peak_db"], 1), 1),
         ("Silence", "silence", "share", _plain(clips["silence"], 3)),
         ("Status", "status", "text", clips["status"]),
     ]
-    if "manually_verified" in clips:
+    if "manually_verified" in clips and clips["manually_verified"].notna().any():
         verified = clips["manually_verified"].map({1: "yes", 0: "no"}).astype(object).fillna("")
         found.insert(3, ("Verified", "verified", "text", verified))
     if content.views:
@@ -172,8 +172,8 @@ def data_for_script(content: Content, sounds: dict[int, tuple[str, float, float]
         sure[view.rows[there]] = view.run.own[0].max(1)[there]
         found += [("Guess", "guess", "text", guess), ("Confidence", "sure", "share", _plain(pd.Series(sure), 3))]
     return {
-        "clips": {name: list(values) for _, name, _, values in found},
-        "columns": [column[:3] for column in found],
+        "clips": {name: list(values) for _, name, _, values, *_ in found},
+        "columns": [(*column[:3], *column[4:]) for column in found],
         "sounds": sounds,
         "views": [_view_for_script(view) for view in content.views],
     }
@@ -237,7 +237,7 @@ def _labels(content: Content, figures: Figures) -> list[Block]:
         f"Median length from {medians.iloc[0]:.2f} s ({escaped(medians.index[0])}) to {medians.iloc[-1]:.2f} s "
         f"({escaped(medians.index[-1])}). Wide parts are lengths that many clips have."
     )
-    size = (4.9, 0.9 + _ROW_IN * len(counts))
+    size = (4.3, 0.9 + _ROW_IN * len(counts))
     both = [
         figures.block("Clips of each label", size, of_counts, plots.label_counts, train),
         figures.block("Lengths of each label", size, of_lengths, plots.length_violins, train),
@@ -334,8 +334,8 @@ def _runs(content: Content, figures: Figures) -> list[Block]:
         ends = zip(found[f"{metric}_low"], found[f"{metric}_high"], strict=True)
         found[f"{metric}_range"] = [f"{low:.3f} to {high:.3f}" for low, high in ends]
     columns = [
-        "run", "net", "recipe", "folds", "clips:,d", "accuracy:.4f", "accuracy_range:text:95% interval",
-        "map3:.4f:MAP@3", "map3_range:text:95% interval", "parameters:,d", "time",
+        "run", "net", "recipe", "folds", "clips:,d", "accuracy:.4f", "accuracy_range:text:95%",
+        "map3:.4f:MAP@3", "map3_range:text:95%", "parameters:,d", "time",
     ]  # fmt: skip
     columns += ["differs:text:what differs"] if found["differs"].any() else []
     hint = "Scores are out of fold: of each clip by a model that did not train on it. Intervals are by bootstrap over clips."
@@ -358,7 +358,7 @@ def _curves(content: Content, figures: Figures) -> list[Block]:
         three = [
             figures.block(
                 f"{metric} of {run.name}",
-                (3.9, 2.7),
+                (3.2, 2.4),
                 _best(curves, metric),
                 partial(plots.learning_curves, curves, metric),
             )
@@ -435,7 +435,7 @@ def _calibration(figures: Figures, view: View) -> list[Block]:
         f"fitted for each fold on the other folds. Fitted on all it is {temperature:.2f}: the probabilities are "
         f"{'about right' if 0.95 <= temperature <= 1.05 else sure}."
     )
-    return [figures.block(f"Reliability of {view.run.name}", (4.6, 3.9), caption, plots.reliability, tables)]
+    return [figures.block(f"Reliability of {view.run.name}", (4.2, 3.7), caption, plots.reliability, tables)]
 
 
 def _suspects(view: View) -> pd.DataFrame:
@@ -471,7 +471,7 @@ def _ensemble(content: Content) -> list[Block]:
         "alone:.4f:MAP@3 alone",
         "without:.4f:the others without it",
         "gain:+.4f:it adds",
-        "range:text:95% interval",
+        "range:text:95%",
     )
     pairs = (
         "first:text:A", "second:text:B", "differ:share:guesses differ", "both:share:both right", "only_first:share:only A right",

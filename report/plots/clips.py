@@ -36,7 +36,7 @@ def loudest_moment(samples: np.ndarray, sample_rate: int, ax: Axes | None = None
         samples: float [n_samples], full scale is 1. sample_rate: Hz.
 
     >>> loudest_moment(np.sin(np.arange(8000)), 8000).get_title()
-    '500 loudest samples'
+    'Zoom: 500 samples'
     """
     ax = axes_or_current(ax)
     peak = int(np.abs(samples).argmax()) if len(samples) else 0
@@ -45,7 +45,7 @@ def loudest_moment(samples: np.ndarray, sample_rate: int, ax: Axes | None = None
     ax.plot((first + np.arange(len(part))) / sample_rate, part, color=BLUE, linewidth=0.7)
     _time(ax, first / sample_rate, (first + max(len(part), 1)) / sample_rate)
     _amplitude(ax, float(np.abs(part).max(initial=0)))
-    ax.set_title(f"{len(part)} loudest samples")
+    ax.set_title(f"Zoom: {len(part)} samples")
     return ax
 
 

@@ -32,9 +32,9 @@ def learning_curves(histories: Sequence[pd.DataFrame], metric: str = "loss", ax:
     """
     ax = axes_or_current(ax)
     title, unit = _TITLES[metric]
-    parts = {"validation clips": (f"val_{metric}", BLUE)}
+    parts = {"validation": (f"val_{metric}", BLUE)}
     if metric == "loss":
-        parts = {"training windows, augmented": ("loss", ORANGE)} | parts
+        parts = {"training, augmented": ("loss", ORANGE)} | parts
     for part, (column, color) in parts.items():
         curves = [h.set_index("epoch")[column].dropna() for h in histories if column in h]
         curves = [curve for curve in curves if len(curve)]

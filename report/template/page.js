@@ -28,6 +28,7 @@ document.addEventListener("click", (event) => {
 });
 function addPlayer(span) {
   const row = span.dataset.clip;
+  span.classList.toggle("mute", !(row in data.sounds));
   if (!(row in data.sounds)) return span;
   const button = make("button", null, { type: "button", className: "play" });
   button.dataset.row = row;
@@ -75,9 +76,9 @@ if (all) {
     const found = rows.filter((row) => words.every((word) => texts[row].includes(word)));
     body.replaceChildren(...found.slice(0, shown).map((row) => {
       const tr = make("tr");
-      for (const [, key, kind] of columns) {
+      for (const [, key, kind, digits] of columns) {
         const value = data.clips[key][row];
-        const td = make("td", key === "name" ? null : kind === "share" ? value === "" ? "" : percent(value) : value, { className: kind === "share" ? "number" : kind });
+        const td = make("td", key === "name" ? null : value === "" ? "" : kind === "share" ? percent(value) : kind === "number" ? value.toFixed(digits) : value, { className: kind === "share" ? "number" : kind });
         if (key === "name") td.append(clip(row));
         tr.append(td);
       }
