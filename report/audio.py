@@ -16,7 +16,7 @@ import numpy as np
 import soundfile as sf
 import soxr
 
-BUDGET_BYTES = 7_000_000  # of the page, for all players
+BUDGET_BYTES = 6_000_000  # of the page, for all players
 _BYTES_PER_S = 3_600  # of the page: some 21 kbit/s in base64
 _LENGTHS_S = (12, 10, 8, 6, 5, 4, 3, 2, 1.5, 1)  # that a player may have at most
 _RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # that MP3 knows, Hz

@@ -136,17 +136,15 @@ def frequent_lengths(clips: pd.DataFrame, most: int = 10) -> pd.DataFrame:
     """
     there = clips[clips["native_samples"] > 0]
     lengths, rows = there["native_samples"].to_numpy(), there.index.to_numpy()
-    order = np.sort(lengths)
-    found = []
-    for length, count in zip(*np.unique(lengths, return_counts=True), strict=True):
-        low, high = length * (1 - _NEIGHBOURS), length * (1 + _NEIGHBOURS)
-        near = np.searchsorted(order, high, "right") - np.searchsorted(order, low, "left") - count
-        expected = near / max(high - low, 1)
-        if count >= _OFTEN and count >= _TIMES * expected:
-            own = rows[lengths == length]
-            rate = int(clips["native_rate"].loc[own].mode()[0])
-            labels = clips["label"].loc[own].nunique()
-            found.append((length / rate, length, rate, count, round(expected, 2), labels, own.tolist()))
+    order, (each, counts) = np.sort(lengths), np.unique(lengths, return_counts=True)
+    low, high = each * (1 - _NEIGHBOURS), each * (1 + _NEIGHBOURS)
+    near = np.searchsorted(order, high, "right") - np.searchsorted(order, low, "left") - counts
+    expected, found = near / np.maximum(high - low, 1), []
+    for place in np.flatnonzero((counts >= _OFTEN) & (counts >= _TIMES * expected)):
+        own = clips.loc[rows[lengths == each[place]]]
+        rate, odds = int(own["native_rate"].mode()[0]), round(float(expected[place]), 2)
+        line = each[place] / rate, each[place], rate, counts[place], odds, own["label"].nunique(), own.index.tolist()
+        found.append(line)
     names = ["seconds", "samples", "rate", "clips", "expected", "labels", "rows"]
     table = pd.DataFrame(found, columns=names).sort_values("clips", ascending=False, kind="stable")
     return table.head(most).reset_index(drop=True)

@@ -71,6 +71,8 @@ class Figures:
                 for artist in (*ax.lines, *ax.collections, *ax.images):
                     artist.remove()  # not `clear`: making new axes and ticks would take most of the time
                 draw(ax)
+                ax.xaxis.set_label_coords(0.5, -0.24)  # given, so that no text is measured to find them
+                ax.yaxis.set_label_coords(-0.21, 0.5)
             return self._svg(card, name, alternative)
 
     def _svg(self, figure: Figure, name: str, alternative: str) -> Markup:

@@ -5,12 +5,12 @@ from matplotlib.axes import Axes
 
 from report.plots.theme import BLUE, axes_or_current
 
-_COLUMNS = 240  # of a picture: what a small figure can show
+_COLUMNS = 200  # of a picture: what a small figure can show
 ZOOM = 500  # samples
 
 
 def waveform(samples: np.ndarray, sample_rate: int, ax: Axes | None = None) -> Axes:
-    """A waveform, as the range of its amplitudes in each of 240 stretches of time.
+    """A waveform, as the range of its amplitudes in each of 200 stretches of time.
 
     Args:
         samples: float [n_samples], full scale is 1. sample_rate: Hz.

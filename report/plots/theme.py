@@ -39,6 +39,7 @@ _STYLE = {
     "axes.titlecolor": INK,
     "axes.titlelocation": "left",
     "axes.titlesize": 9,
+    "axes.titley": 1.0,  # given: finding it takes a tenth of the time
     "figure.facecolor": PAPER,
     "axes.facecolor": "none",
     "font.family": "sans-serif",
@@ -104,8 +105,9 @@ def inline_svg(figure: Figure, salt: str, alternative: str) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
-    svg = re.sub(r"font: ([^'\";]*?)(?:'[^']*',? ?)+[^;\"]*", _font, svg)
-    svg = re.sub(r' d="[^"]*"', lambda match: re.sub(r"(\.\d)\d+", r"\1", match[0]), svg)
+    svg = re.sub(r"""font-family: [^;"]*;? ?| transform="rotate\(-0 [^"]*\)\"""", "", svg)
+    svg = re.sub(r' d="[^"]*"', lambda match: re.sub(r"(\.\d)\d+", r"\1", match[0]).replace("\nL ", "L"), svg)
+    svg = re.sub(r">\s+<", "><", svg).replace("<g/>", "")
     svg = re.sub(r"#[0-9a-f]{6}", lambda match: _variable(match[0]), svg)
     svg = re.sub(r"data:image/png;base64,\s*([^\"]*)", lambda match: _jpeg(match[1]), svg)
     width = figure.get_figwidth() * 96
@@ -118,12 +120,6 @@ def save(figure: Figure, folder: Path, file_name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for suffix in ("png", "svg"):
         figure.savefig(folder / f"{file_name}.{suffix}", dpi=160)
-
-
-def _font(match: re.Match) -> str:
-    size = re.search(r"[\d.]+px", match[1])
-    weight = "font-weight:600;" if "bold" in match[1] or "600" in match[1] else ""
-    return f"{weight}font-size:{size[0] if size else '8px'}"
 
 
 def _variable(color: str) -> str:

@@ -24,7 +24,7 @@ function play(row) {
 dock.querySelector("button").addEventListener("click", () => { audio.pause(); dock.hidden = true; });
 document.addEventListener("click", (event) => {
   const button = event.target.closest(".play");
-  if (button) play(button.dataset.row).catch?.(() => {});
+  if (button) play(button.dataset.row)?.catch(() => {});
 });
 function addPlayer(span) {
   const row = span.dataset.clip;
