@@ -32,8 +32,8 @@ class Settings:
     """Write a page about the dataset and the runs on it, to look at and to listen to.
 
     Reads the cache and the predictions folders; decodes no recording. The page is one file that needs nothing else.
-    It works without a run, and says what each missing part needs. Beside it stands suspects.csv, the labels that the
-    runs most confidently contradict. Exit codes: 0 done, 2 wrong input or usage, 130 stopped by Ctrl-C.
+    It works without a run, and says what each missing part needs. Beside it stands suspects.csv, the labels that
+    the runs most confidently contradict. Exit codes: 0 done, 2 wrong input or usage, 130 stopped by Ctrl-C.
     """
 
     folders: Annotated[

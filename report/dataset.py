@@ -143,7 +143,15 @@ def frequent_lengths(clips: pd.DataFrame, most: int = 10) -> pd.DataFrame:
     for place in np.flatnonzero((counts >= _OFTEN) & (counts >= _TIMES * expected)):
         own = clips.loc[rows[lengths == each[place]]]
         rate, odds = int(own["native_rate"].mode()[0]), round(float(expected[place]), 2)
-        line = each[place] / rate, each[place], rate, counts[place], odds, own["label"].nunique(), own.index.tolist()
+        line = (
+            each[place] / rate,
+            each[place],
+            rate,
+            counts[place],
+            odds,
+            own["label"].nunique(),
+            own.index.tolist(),
+        )
         found.append(line)
     names = ["seconds", "samples", "rate", "clips", "expected", "labels", "rows"]
     table = pd.DataFrame(found, columns=names).sort_values("clips", ascending=False, kind="stable")

@@ -56,6 +56,11 @@ class Figures:
             draw(*data, ax=figure.subplots())
             return {"title": title, "caption": caption, "svg": self._svg(figure, title, f"{title}. {caption}")}
 
+    @staticmethod
+    def row(*blocks: Block) -> Block:
+        """Figures side by side, as far as the page is wide."""
+        return {"figures": list(blocks)}
+
     def card(self, name: str, alternative: str, draws: Sequence[Callable[[Axes], Axes]]) -> Markup:
         """The figure of an example: up to four axes, two in a row, each drawn by one of draws."""
         with theme():
@@ -71,7 +76,7 @@ class Figures:
                 for artist in (*ax.lines, *ax.collections, *ax.images):
                     artist.remove()  # not `clear`: making new axes and ticks would take most of the time
                 draw(ax)
-                ax.xaxis.set_label_coords(0.5, -0.24)  # given, so that no text is measured to find them
+                ax.xaxis.set_label_coords(0.5, -0.21)  # given, so that no text is measured to find them
                 ax.yaxis.set_label_coords(-0.21, 0.5)
             return self._svg(card, name, alternative)
 
@@ -82,23 +87,22 @@ class Figures:
         return Markup(inline_svg(figure, file_name, escaped(alternative)))
 
 
-def table(title: str, rows: pd.DataFrame, *columns: str, titled: bool = True) -> Block:
+def table(title: str, rows: pd.DataFrame, columns: str, titled: bool = True) -> Block:
     """A table as a block.
 
     Args:
-        columns: of rows, in order, each "column", "column:format" or "column:format:heading". A format is text, clip
-            (one row number or a list of them, shown as names with players), share (0 to 1, with a bar), or one for a
-            number such as ",.2f". titled: whether the title is shown; a screen reader is told it in any case.
+        columns: of rows, in order, with " | " between, each "column", "column:format" or "column:format:heading".
+            A format is text, clip (a row number or a list of them, shown as names with players), share (0 to 1,
+            with a bar), or one for a number such as ",.2f". titled: whether the title is seen, or only read out.
 
     >>> table("Labels", pd.DataFrame({"n": [1200]}), "n:,d:clips")["rows"][0][0]["text"]
     '1,200'
     """
-    parts = [[*column.split(":", 2), "text"][:2] + [column.split(":", 2)[-1]] for column in columns]
-    names, formats, headings = zip(
-        *((name, how, head if head != how else name) for name, how, head in parts), strict=True
-    )
-    kinds = [{"clip": "files"}.get(how, how) if how in ("text", "clip", "share") else "number" for how in formats]
-    lines = rows[list(names)].astype(object).itertuples(index=False, name=None)
+    parts = [column.split(":", 2) for column in columns.split(" | ")]
+    names, headings = [part[0] for part in parts], [part[2] if len(part) > 2 else part[0] for part in parts]
+    formats = [part[1] if len(part) > 1 else "text" for part in parts]
+    kinds = [{"clip": "files", "text": "text", "share": "share"}.get(how, "number") for how in formats]
+    lines = rows[names].astype(object).itertuples(index=False, name=None)
     cells = [[_cell(*cell) for cell in zip(line, kinds, formats, strict=True)] for line in lines]
     return {"title": title, "titled": titled, "columns": list(zip(headings, kinds, strict=True)), "rows": cells}
 

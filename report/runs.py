@@ -14,6 +14,8 @@ from ensemble.combine import combined_oof, refuse_misfits
 from ensemble.predictions import PredictionsError, PredictionsFolder, open_predictions
 from report.scores import average_precision_3, bootstrap_interval
 
+_METRICS = "loss", "val_loss", "val_accuracy", "val_map3"
+
 
 @dataclass(eq=False)
 class Run:
@@ -111,7 +113,7 @@ def runs_table(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def histories(run: Run) -> list[pd.DataFrame]:
-    """What each finished fold's history_{i}.csv says, one row an epoch; files that are missing or broken are left out."""
+    """What each finished fold's history_{i}.csv says, a row an epoch; without files that are missing or broken."""
     found = []
     for folder in run.folders:
         for fold in folder.finished:
@@ -119,7 +121,7 @@ def histories(run: Run) -> list[pd.DataFrame]:
                 found.append(pd.read_csv(folder.path / f"history_{fold}.csv"))
             except (OSError, ValueError):
                 continue
-    return [history for history in found if "epoch" in history]
+    return [history for history in found if {"epoch", *_METRICS} <= {*history}]
 
 
 def contributions(runs: Sequence[Run]) -> pd.DataFrame:

@@ -68,12 +68,13 @@ class Content:
 
 
 def mistakes(view: View, most: int = N_MISTAKES) -> list[int]:
-    """Rows of clips whose first guess is wrong: the surest of each pair of labels, then the second surest, ..."""
+    """Rows of clips whose first guess is wrong: of each pair of labels its share, the surest first."""
     probabilities, targets = view.run.own
     first, sure = probabilities.argmax(1), probabilities.max(1)
     found = pd.DataFrame({"row": view.rows, "pair": targets * len(view.labels) + first, "sure": sure})
     found = found[first != targets].sort_values("sure", ascending=False, kind="stable")
-    found["turn"] = found.groupby("pair").cumcount()
+    pairs = found.groupby("pair")["row"]
+    found["turn"] = (pairs.cumcount() + 0.5) / pairs.transform("size")  # Sainte-Laguë's way to share out seats
     return found.sort_values("turn", kind="stable")["row"].head(most).tolist()
 
 
@@ -85,21 +86,15 @@ def facts(content: Content) -> list[tuple[str, str, str]]:
     known = "manually_verified" in train and train["manually_verified"].notna().any()
     verified = f"{int(train['manually_verified'].eq(1).sum()):,} verified by hand" if known else "clips"
     n_bytes = sum(store.n_chunks * store.specification.chunk_bytes for store in content.dataset.stores.values())
+    sound = f"{hours:.1f} h" if hours >= 1 else f"{hours * 60:.1f} min"
+    rate = f"{rates.index[0] / 1000:g} kHz" if len(rates) else "-"
     found = [
         ("Labelled", f"{len(train):,}", verified),
         ("Unlabelled", f"{len(clips) - len(train):,}", "clips"),
         ("Labels", f"{train['label'].nunique():,}", ""),
-        (
-            "Sound",
-            f"{hours:.1f} h" if hours >= 1 else f"{hours * 60:.1f} min",
-            f"median {clips['seconds'].median():.1f} s",
-        ),
-        (
-            "Native rate",
-            f"{rates.index[0] / 1000:g} kHz" if len(rates) else "-",
-            f"also {others}" if others else "",
-        ),
-        ("Recordings", megabytes(clips["size"].sum()), f"stores {megabytes(n_bytes)}" if n_bytes else ""),
+        ("Sound", sound, f"median {clips['seconds'].median():.1f} s"),
+        ("Native rate", rate, f"also {others}" if others else ""),
+        ("Recordings", _bytes(clips["size"].sum()), f"stores {_bytes(n_bytes)}" if n_bytes else ""),
     ]
     if content.views:
         row = runs_table([content.views[0].run]).iloc[0]
@@ -123,19 +118,15 @@ def run_sections(content: Content, figures: Figures, notes: Sequence[str]) -> li
     """The sections about the runs. notes: why runs are left out."""
     said = [text(escaped(note), hint=True) for note in notes]
     if not content.views:
-        need = text(
-            "No run has a finished fold yet. Scores, curves, confusions and suspects need one.",
-            "python -m train conv2d",
-        )
-        return [section("runs", "Runs", [need, *said])]
+        need = "No run has a finished fold yet. Scores, curves, confusions and suspects need one."
+        return [section("runs", "Runs", [text(need, "python -m train conv2d"), *said])]
+    honesty = _parts(content.views, partial(_calibration, figures))
     sections = [
         section("runs", "Runs", _runs(content, figures) + said),
         section("curves", "Learning curves", _curves(content, figures)),
         section("confusion", "Confusion", _confusion(content, figures)),
         section("scores", "Scores of each label", _parts(content.views, _scores)),
-        section(
-            "calibration", "Are the probabilities honest?", _parts(content.views, partial(_calibration, figures))
-        ),
+        section("calibration", "Are the probabilities honest?", honesty),
         section("suspects", "Suspected labels", _suspected(content)),
     ]
     return sections + ([section("ensemble", "Ensemble", _ensemble(content))] if len(content.runs) > 1 else [])
@@ -147,8 +138,8 @@ def data_for_script(content: Content, sounds: dict[int, tuple[str, float, float]
     Args:
         sounds: of each row with a player: data: URI, start and stop in seconds.
     Returns:
-        clips (columns by name, each [n_clips]), columns (heading, name and kind of those that the table of all clips
-        shows), sounds, and views: labels, and of each scored clip its row, the given label's id, the ids of three
+        clips (columns by name, each [n_clips]), columns (heading, name and kind of of those that are
+        shown), sounds, and views: labels, and of each scored clip its row, the given label's id, the ids of three
         guesses and their probabilities in percent.
     """
     clips = content.dataset.clips
@@ -192,6 +183,10 @@ def _plain(values: pd.Series, digits: int) -> list[float | str]:
     return [value if np.isfinite(value) else "" for value in values.round(digits).tolist()]
 
 
+def _bytes(n_bytes: float) -> str:
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else megabytes(n_bytes)
+
+
 def _rates(clips: pd.DataFrame) -> pd.Series:
     return clips.loc[clips["native_rate"] > 0, "native_rate"].value_counts()
 
@@ -199,28 +194,25 @@ def _rates(clips: pd.DataFrame) -> pd.Series:
 def _recordings(content: Content) -> list[Block]:
     clips, rates = content.dataset.clips, _rates(content.dataset.clips)
     blocks = [text(need, command) for need, command in content.dataset.needs]
-    if len(content.troubles):
+    if content.troubles.empty:
+        blocks.append(text("No recording is empty, truncated or failed."))
+    else:
         rows = content.troubles.assign(row=content.troubles.index)
         counts = ", ".join(f"{count} {status}" for status, count in rows["status"].value_counts().items())
         rows.loc[(rows["status"] == "empty") & (rows["reason"] == ""), "reason"] = "no samples"
-        blocks.append(
-            table(
-                f"Recordings with problems: {counts}", rows, "row:clip:clip", "split", "label", "status", "reason"
-            )
-        )
-    else:
-        blocks.append(text("No recording is empty, truncated or failed."))
+        title = f"Recordings with problems: {counts}"
+        blocks.append(table(title, rows, "row:clip:clip | split | label | status | reason"))
     if content.duplicates:
-        rows = pd.DataFrame(content.duplicates, columns=["rows", "note"])
-        title = f"Recordings that are there more than once, byte by byte: {len(rows)}"
-        blocks.append(table(title, rows, "rows:clip:clips", "note:text:where"))
+        title = f"Recordings that are there more than once, byte by byte: {len(content.duplicates)}"
+        rows = pd.DataFrame(content.duplicates, columns=["clips", "where"])
+        blocks.append(table(title, rows, "clips:clip | where"))
     else:
         blocks.append(text("No recording is there twice."))
     if len(rates) > 1:
         rows = pd.DataFrame(
             {"rate": rates.index, "clips": rates.to_numpy(), "share": rates.to_numpy() / len(clips)}
         )
-        blocks.append(table("Native sample rates", rows, "rate:,d:rate (Hz)", "clips:,d", "share:share"))
+        blocks.append(table("Native sample rates", rows, "rate:,d:rate (Hz) | clips:,d | share:share"))
     return blocks
 
 
@@ -238,42 +230,37 @@ def _labels(content: Content, figures: Figures) -> list[Block]:
         f"({escaped(medians.index[-1])}). Wide parts are lengths that many clips have."
     )
     size = (4.3, 0.9 + _ROW_IN * len(counts))
-    both = [
-        figures.block("Clips of each label", size, of_counts, plots.label_counts, train),
-        figures.block("Lengths of each label", size, of_lengths, plots.length_violins, train),
+    return [
+        figures.row(
+            figures.block("Clips of each label", size, of_counts, plots.label_counts, train),
+            figures.block("Lengths of each label", size, of_lengths, plots.length_violins, train),
+        )
     ]
-    return [{"figures": both}]
 
 
 def _lengths(content: Content, figures: Figures) -> list[Block]:
     clips = content.dataset.clips[content.dataset.clips["seconds"] > 0]
     if clips.empty:
         return [text("No clip has a length.")]
-    spans = clips.groupby("split", sort=False)["seconds"].agg(["min", "max", "median"])
-    words = [
-        f"{row.Index}: {row.min:.2f} to {row.max:.2f} s, median {row.median:.2f} s" for row in spans.itertuples()
-    ]
-    blocks = [
-        figures.block("Lengths in train and test", _WIDE, "; ".join(words) + ".", plots.length_histogram, clips)
-    ]
+    spans = clips.groupby("split", sort=False)["seconds"].agg(["min", "max", "median"]).itertuples()
+    words = "; ".join(f"{row.Index}: {row.min:.2f} to {row.max:.2f} s, median {row.median:.2f} s" for row in spans)
+    figure = figures.block("Lengths in train and test", _WIDE, f"{words}.", plots.length_histogram, clips)
     if content.lengths.empty:
-        return [*blocks, text("No exact length is suspiciously frequent.")]
+        return [figure, text("No exact length is suspiciously frequent.")]
     rows = content.lengths.assign(heard=[rows[:_HEARD] for rows in content.lengths["rows"]])
-    columns = "seconds:.3f", "samples:,d", "clips:,d", "expected:.2f", "labels:,d", "heard:clip:some of them"
+    columns = "seconds:.3f | samples:,d | clips:,d | expected:.2f | labels:,d | heard:clip:some of them"
     why = (
-        "At least ten times as many clips have these lengths as have the lengths around them. Often a tool cut them, "
-        "or they are pieces of one recording."
+        "At least ten times as many clips have these lengths as have the lengths around them. Often a tool cut "
+        "them, or they are pieces of one recording."
     )
-    return [*blocks, table("Exact lengths that are suspiciously frequent", rows, *columns), text(why, hint=True)]
+    return [figure, table("Exact lengths that are suspiciously frequent", rows, columns), text(why, hint=True)]
 
 
 def _examples(content: Content, figures: Figures) -> list[Block]:
     if not content.examples:
-        return [text("There are no features to show yet.", "python -m featurize")]
+        return [text("There are no examples: --examples is 0, or no features are there.", "python -m featurize")]
     counts = content.train["label"].value_counts()
-    blocks: list[Block] = [
-        text("Spread over each label's lengths, clips that are verified by hand first.", hint=True)
-    ]
+    blocks = [text("Spread over each label's lengths, clips that are verified by hand first.", hint=True)]
     for label, rows in content.examples.items():
         cards = [_card(content.dataset, row, figures) for row in rows]
         note = f"{len(rows)} of {counts[label]:,} clips"
@@ -298,34 +285,31 @@ def _card(dataset: Dataset, row: int, figures: Figures) -> Block:
 
 
 def _levels(content: Content, figures: Figures) -> list[Block]:
-    clips = content.dataset.clips
-    sound = clips[clips["rms_db"].notna()]
+    sound = content.dataset.clips[content.dataset.clips["rms_db"].notna()]
     if sound.empty:
         return [text("Levels and players need the raw waveforms.", "python -m featurize --features raw")]
     rate = content.dataset.stores["raw"].specification.sample_rate
     caption = (
         f"Median RMS {sound['rms_db'].median():.1f} dBFS, median peak {sound['peak_db'].median():.1f} dBFS; "
-        f"{int((sound['clipped'] > 0).sum()):,} clips reach full scale; a clip is silent for {sound['silence'].mean():.1%} "
-        "of its time, on average."
+        f"{int((sound['clipped'] > 0).sum()):,} clips reach full scale; a clip is silent for "
+        f"{sound['silence'].mean():.1%} of its time, on average."
     )
     hint = (
-        f"Measured on the raw store, at {rate:,} Hz, where the peaks of a clipped recording can lie beyond full scale. "
-        "Silence is the share of 20 ms blocks whose RMS is below -60 dBFS. Players of clips whose peak is below "
-        "-12 dBFS are raised to it."
+        f"Measured on the raw store, at {rate:,} Hz, where the peaks of a clipped recording can lie beyond full "
+        "scale. Silence is the share of 20 ms blocks whose RMS is below -60 dBFS. Players of clips whose peak is "
+        "below -12 dBFS are raised to it."
     )
-    blocks = [
-        figures.block("Levels of the clips", _WIDE, caption, plots.level_histogram, sound),
-        text(hint, hint=True),
-    ]
+    figure = figures.block("Levels of the clips", _WIDE, caption, plots.level_histogram, sound)
     columns = (
-        "row:clip:clip", "label", "rms_db:z.1f:RMS (dBFS)", "peak_db:z.1f:peak (dBFS)", "clipped:,.0f:at full scale (samples)",
-        "silence:share", "offset:z.4f:DC offset",
-    )  # fmt: skip
-    for title, rows in content.extremes.items():
-        if rows:
-            listed = table(title, clips.loc[rows].assign(row=rows), *columns, titled=False)
-            blocks.append(part(title, [listed], is_open="full scale" not in title and "offset" not in title))
-    return blocks
+        "row:clip:clip | label | rms_db:z.1f:RMS (dBFS) | peak_db:z.1f:peak (dBFS) | "
+        "clipped:,.0f:at full scale (samples) | silence:share | offset:z.4f:DC offset"
+    )
+    found = {title: sound.loc[rows].assign(row=rows) for title, rows in content.extremes.items() if rows}
+    parts = [
+        part(title, [table(title, rows, columns, titled=False)], title.startswith("The"))
+        for title, rows in found.items()
+    ]
+    return [figure, text(hint, hint=True), *parts]
 
 
 def _runs(content: Content, figures: Figures) -> list[Block]:
@@ -333,58 +317,38 @@ def _runs(content: Content, figures: Figures) -> list[Block]:
     for metric in ("accuracy", "map3"):
         ends = zip(found[f"{metric}_low"], found[f"{metric}_high"], strict=True)
         found[f"{metric}_range"] = [f"{low:.3f} to {high:.3f}" for low, high in ends]
-    columns = [
-        "run", "net", "recipe", "folds", "clips:,d", "accuracy:.4f", "accuracy_range:text:95%",
-        "map3:.4f:MAP@3", "map3_range:text:95%", "parameters:,d", "time",
-    ]  # fmt: skip
-    columns += ["differs:text:what differs"] if found["differs"].any() else []
-    hint = "Scores are out of fold: of each clip by a model that did not train on it. Intervals are by bootstrap over clips."
-    blocks = [table("Runs", found, *columns, titled=False), text(hint, hint=True)]
-    best = found.sort_values("map3").iloc[-1]
-    caption = (
-        f"Best MAP@3: {best['map3']:.3f} ({escaped(best['run'])}). Where intervals overlap widely, it may be luck."
+    columns = (
+        "run | net | recipe | folds | clips:,d | accuracy:.3f | accuracy_range:text:95% | map3:.3f:MAP@3 | "
+        "map3_range:text:95% | time | parameters:,d"
     )
-    size = (_WIDE[0], 0.9 + 0.42 * len(found))
-    many = len(found) > 1
-    return blocks + (
-        [figures.block("Scores of the runs", size, caption, plots.score_intervals, found)] if many else []
-    )
+    columns += " | differs:text:what differs" if found["differs"].any() else ""
+    hint = "Scores are of each clip by a model that did not train on it; intervals are by bootstrap over clips."
+    blocks = [table("Runs", found, columns, titled=False), text(hint, hint=True)]
+    if len(found) > 1:
+        best, size = found.sort_values("map3").iloc[-1], (_WIDE[0], 0.9 + 0.42 * len(found))
+        words = f"Best MAP@3: {best['map3']:.3f} ({escaped(best['run'])}). Where intervals overlap, it may be luck."
+        blocks.append(figures.block("Scores of the runs", size, words, plots.score_intervals, found))
+    return blocks
 
 
 def _curves(content: Content, figures: Figures) -> list[Block]:
     blocks = []
     for run in content.runs:
-        curves = histories(run)
-        three = [
-            figures.block(
-                f"{metric} of {run.name}",
-                (3.2, 2.4),
-                _best(curves, metric),
-                partial(plots.learning_curves, curves, metric),
-            )
-            for metric in ("loss", "accuracy", "map3")
-            if any(f"val_{metric}" in curve for curve in curves)
-        ]
+        curves, three = histories(run), []
+        for metric in ("loss", "accuracy", "map3"):
+            best = pd.Series([curve[f"val_{metric}"].agg("min" if metric == "loss" else "max") for curve in curves])
+            words = f"{len(curves)} folds; the best of each is {best.mean():.3f} on average." if best.any() else ""
+            draw = partial(plots.learning_curves, curves, metric)
+            three += [figures.block(f"{metric} of {run.name}", (3.2, 2.4), words, draw)] if curves else []
         missing = text(f"{escaped(run.name)}: its folder has no history_*.csv.", hint=True)
-        block: Block = {"figures": three} if three else missing
+        block = figures.row(*three) if three else missing
         blocks.append(block if len(content.runs) == 1 else part(run.name, [block], is_open=not blocks))
     hint = (
-        "Thin lines are folds, thick ones their mean. The training loss is measured on windows that are augmented and "
-        "mixed, so it does not compare with that of the validation clips. Accuracy on such windows is not accuracy: it is left out."
+        "Thin lines are folds, thick ones their mean. The training loss is measured on windows that are augmented "
+        "and mixed, so it does not compare with that of the validation clips. Accuracy on such windows is not "
+        "accuracy: it is left out."
     )
     return [*blocks, text(hint, hint=True)]
-
-
-def _best(curves: Sequence[pd.DataFrame], metric: str) -> str:
-    """The best validation of each fold, in words."""
-    columns = [curve[f"val_{metric}"].dropna() for curve in curves if f"val_{metric}" in curve]
-    best = [values.min() if metric == "loss" else values.max() for values in columns if len(values)]
-    which = "lowest" if metric == "loss" else "highest"
-    return (
-        f"{len(curves)} folds; the {which} on validation clips is {np.mean(best):.3f}, mean of the folds."
-        if best
-        else ""
-    )
 
 
 def _confusion(content: Content, figures: Figures) -> list[Block]:
@@ -403,21 +367,10 @@ def _confusion(content: Content, figures: Figures) -> list[Block]:
 
 def _scores(view: View) -> list[Block]:
     columns = (
-        "map3:share:average precision at 3",
-        "f1:share:F1",
-        "precision:share",
-        "recall:share",
-        "mostly:text:mostly taken for",
+        "label | clips:,d | map3:share:average precision at 3 | f1:share:F1 | precision:share | recall:share | "
+        "mostly:text:mostly taken for"
     )
-    return [
-        table(
-            "Each label, the worst first",
-            label_scores(*view.run.own, view.run.labels),
-            "label",
-            "clips:,d",
-            *columns,
-        )
-    ]
+    return [table("Each label, the worst first", label_scores(*view.run.own, view.run.labels), columns)]
 
 
 def _calibration(figures: Figures, view: View) -> list[Block]:
@@ -425,15 +378,15 @@ def _calibration(figures: Figures, view: View) -> list[Block]:
     temperature, n_bins = fit_temperature(probabilities, targets), int(np.clip(len(targets) // 40, 5, 15))
     tempered = tempered_out_of_fold(probabilities, targets, folds)
     tables = {
-        "as predicted": reliability_table(probabilities, targets, n_bins),
-        "with a temperature": reliability_table(tempered, targets, n_bins),
+        name: reliability_table(values, targets, n_bins)
+        for name, values in (("as predicted", probabilities), ("with a temperature", tempered))
     }
     before, after = (calibration_error(bins) for bins in tables.values())
     sure = "surer than they should be" if temperature > 1.05 else "less sure than they could be"
     caption = (
-        f"Expected calibration error, {n_bins} bins: {before:.3f} as predicted, {after:.3f} with a temperature, which is "
-        f"fitted for each fold on the other folds. Fitted on all it is {temperature:.2f}: the probabilities are "
-        f"{'about right' if 0.95 <= temperature <= 1.05 else sure}."
+        f"Expected calibration error, {n_bins} bins: {before:.3f} as predicted, {after:.3f} with a temperature, "
+        f"which is fitted for each fold on the other folds. Fitted on all it is {temperature:.2f}: the "
+        f"probabilities are {'about right' if 0.95 <= temperature <= 1.05 else sure}."
     )
     return [figures.block(f"Reliability of {view.run.name}", (4.2, 3.7), caption, plots.reliability, tables)]
 
@@ -453,33 +406,28 @@ def _suspected(content: Content) -> list[Block]:
     if found.empty:
         return [text("No label is contradicted with confidence.")]
     shown = found[found["row"] >= 0].head(N_SUSPECTS)
-    columns = "row:clip:clip", "label:text:given label", "suggested", "score:.3f", "guesses:text:three guesses"
-    line = f"{len(found):,} of {len(run.scored):,} labels are probably wrong, the surest first. Listen before you correct."
+    columns = "row:clip:clip | label:text:given label | suggested | score:.3f | guesses:text:three guesses"
+    line = f"{len(found):,} of {len(run.scored):,} labels are probably wrong, the surest first. Listen first."
     hint = (
-        f"Found by confident learning in the out-of-fold predictions of {escaped(run.name)}. Labels of fewer than five "
-        "clips are not judged. The score is the suggested label's probability less the given one's. suspects.csv, "
-        "beside this page, lists them all."
+        f"Found by confident learning in the out-of-fold predictions of {escaped(run.name)}. Labels of fewer than "
+        "five clips are not judged. The score is the suggested label's probability less the given one's. "
+        "suspects.csv, beside this page, lists them all."
     )
-    return [text(line), table("Suspected labels", shown, *columns, titled=False), text(hint, hint=True)]
+    return [text(line), table("Suspected labels", shown, columns, titled=False), text(hint, hint=True)]
 
 
 def _ensemble(content: Content) -> list[Block]:
     added = contributions(content.runs)
     added["range"] = [f"{low:+.4f} to {high:+.4f}" for low, high in zip(added["low"], added["high"], strict=True)]
-    gains = (
-        "run",
-        "alone:.4f:MAP@3 alone",
-        "without:.4f:the others without it",
-        "gain:+.4f:it adds",
-        "range:text:95%",
-    )
+    gains = "run | alone:.4f:MAP@3 alone | without:.4f:the others without it | gain:+.4f:it adds | range:text:95%"
     pairs = (
-        "first:text:A", "second:text:B", "differ:share:guesses differ", "both:share:both right", "only_first:share:only A right",
-        "only_second:share:only B right", "neither:share", "labels_first:text:A is better at", "labels_second:text:B is better at",
-    )  # fmt: skip
+        "first:text:A | second:text:B | differ:share:guesses differ | both:share:both right | "
+        "only_first:share:only A right | only_second:share:only B right | neither:share | "
+        "labels_first:text:A is better at | labels_second:text:B is better at"
+    )
     return [
-        table("What each run adds to the ensemble of all", added, *gains),
-        table("Where the first guesses of two runs differ", disagreements(content.runs), *pairs),
+        table("What each run adds to the ensemble of all", added, gains),
+        table("Where the first guesses of two runs differ", disagreements(content.runs), pairs),
     ]
 
 

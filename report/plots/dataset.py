@@ -20,7 +20,7 @@ def label_counts(clips: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
     >>> clips = pd.DataFrame({"label": ["Bark", "Bark", "Flute"], "manually_verified": [1, 0, 1]})
     >>> label_counts(clips).get_title()
-    'Clips of each label, 1 (Flute) to 2 (Bark)'
+    'Clips of each label, 1 to 2'
     """
     ax = axes_or_current(ax)
     counts = clips["label"].value_counts()
@@ -37,7 +37,7 @@ def label_counts(clips: pd.DataFrame, ax: Axes | None = None) -> Axes:
     _label_rows(ax, counts.index)
     ax.set_xlabel("clips")
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    ax.set_title(f"Clips of each label, {_with_label(counts, -1)} to {_with_label(counts, 0)}")
+    ax.set_title(f"Clips of each label, {counts.min():,} to {counts.max():,}")
     if known:
         ax.legend(loc="lower right")
     return ax
@@ -135,10 +135,6 @@ def level_histogram(levels: pd.DataFrame, ax: Axes | None = None) -> Axes:
 def _splits(clips: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     names = [split for split in ("train", "test") if (clips["split"] == split).any()]
     return [(split, clips[clips["split"] == split]) for split in names]
-
-
-def _with_label(counts: pd.Series, place: int) -> str:
-    return f"{counts.iloc[place]:,} ({name(counts.index[place], 18)})"
 
 
 def _label_rows(ax: Axes, labels: pd.Index) -> None:

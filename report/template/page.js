@@ -118,8 +118,8 @@ function drawMatrix() {
     row.forEach((places, guess) => {
       const td = make("td");
       if (places.length) {
-        const part = places.length / total, tone = share ? part : Math.min(1, places.length / (given === guess ? total : largest));
-        const button = make("button", n > 24 ? (share ? Math.round(part * 100) : places.length) : share ? percent(part) : places.length, { type: "button", tabIndex: -1 });
+        const part = places.length / total, tone = given === guess ? part : Math.sqrt(share ? part : places.length / largest);
+        const button = make("button", share ? (n > 24 ? Math.round(part * 100) || "" : percent(part)) : places.length, { type: "button", tabIndex: -1 });
         button.setAttribute("aria-label", `${labels[given]} taken for ${labels[guess]}: ${places.length} of ${total} clips`);
         button.title = button.ariaLabel;
         button.style.setProperty("--share", tone);

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+
 from cache.receipts import Status
 from cache.specification import LogmelSpecification, MfccSpecification, RawSpecification
 from ensemble.predictions import create_predictions
@@ -119,7 +120,9 @@ def make_runs(work, cache):
             history = pd.DataFrame({"epoch": [1, 2, 3], "loss": [2.0, 1.5, 1.2], "val_loss": [1.8, 1.4, np.nan]})
             history[["val_accuracy", "val_map3"]] = 0.5
             history.to_csv(folder.path / f"history_{fold}.csv", index=False)
-            folder.write_fold(fold, probabilities, np.full((4, 4), 0.25), {"epochs": 3, "kept_epoch": 2, "seconds": 9})
+            folder.write_fold(
+                fold, probabilities, np.full((4, 4), 0.25), {"epochs": 3, "kept_epoch": 2, "seconds": 9}
+            )
 
 
 @pytest.fixture(scope="session")

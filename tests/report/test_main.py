@@ -8,9 +8,9 @@ import sys
 
 import pandas as pd
 import pytest
-from report.__main__ import SettingsError, main
 
 from ensemble.predictions import PredictionsError
+from report.__main__ import SettingsError, main
 from tests.report.conftest import HOSTILE, make_cache
 
 
@@ -77,7 +77,18 @@ def test_cache_without_waveforms_says_what_players_need(tmp_path, caches):
 
 
 def test_figures_are_also_written_as_png_and_svg(tmp_path, caches, work):
-    main(["--work", str(work), "--output", str(tmp_path / "a.html"), "--figures", str(tmp_path / "f"), "--examples", "0"])
+    main(
+        [
+            "--work",
+            str(work),
+            "--output",
+            str(tmp_path / "a.html"),
+            "--figures",
+            str(tmp_path / "f"),
+            "--examples",
+            "0",
+        ]
+    )
     names = {path.name for path in (tmp_path / "f").iterdir()}
     assert {"clips-of-each-label.png", "clips-of-each-label.svg", "confusion-by-share.png"} <= names
     assert len(names) >= 2 * 14
@@ -85,7 +96,10 @@ def test_figures_are_also_written_as_png_and_svg(tmp_path, caches, work):
 
 def test_runs_can_be_named(tmp_path, work, page):
     output = tmp_path / "one.html"
-    assert main([str(work / "predictions_2d_conv"), "--work", str(work), "--output", str(output), "--examples", "0"]) == 0
+    assert (
+        main([str(work / "predictions_2d_conv"), "--work", str(work), "--output", str(output), "--examples", "0"])
+        == 0
+    )
     data = _data(output.read_text())
     assert len(data["views"]) == 1
 
