@@ -8,6 +8,7 @@ from cache.reader import Cache, Store, open_cache
 from cache.storage import CacheError
 
 from cache.receipts import Status, read_receipts
+from common.text import escaped
 from report.levels import levels_table
 
 _OFTEN, _TIMES = 3, 10.0  # clips of one exact length, and how many times more than expected, that are suspicious
@@ -78,28 +79,30 @@ def read_dataset(place: str) -> Dataset:
 
 
 def _add_store(dataset: Dataset, cache: Cache, kind: str) -> None:
-    if kind not in cache.kinds:
-        dataset.needs.append((f"There is no store of {kind} features in this cache.", _MORE[kind]))
-        return
     names = sorted(name for name in cache.stores() if name.startswith(f"{kind}-"))
-    try:  # the name of one that all numbers fit; where there are several, the first
-        store = cache.open_store(kind, store=names[0] if len(names) > 1 else None)
-    except CacheError as error:
-        dataset.needs.append((f"The {kind} features cannot be read: {error}.", _MORE[kind]))
-        return
-    dataset.stores[kind] = store
+    if not names:
+        dataset.needs.append((f"There is no store of {kind} features in this cache.", _MORE[kind]))
+    elif not cache.storage.is_local:
+        line = (
+            f"The {kind} features lie in a bucket: pictures, levels and players need a copy of the cache on a disk."
+        )
+        dataset.needs.append((line, "python -m report --cache FOLDER"))
+    else:
+        try:
+            dataset.stores[kind] = cache.open_store(kind, store=names[0])
+        except CacheError as error:
+            dataset.needs.append((f"The {kind} features cannot be read: {escaped(error)}.", _MORE[kind]))
 
 
 def _add_status(dataset: Dataset, cache: Cache) -> None:
-    clips, reasons = dataset.clips, np.full(len(dataset.clips), "", object)
-    status = np.full(len(clips), int(Status.PENDING))
-    for store in list(dataset.stores.values())[:1]:
-        receipts = read_receipts(cache.storage / store.name)
-        by_slot = dict(zip(receipts.column("slot").tolist(), receipts.texts("reason").to_pylist(), strict=True))
-        status = store.status[dataset.slots]
-        reasons = [by_slot.get(slot, "") or "" for slot in dataset.slots.tolist()]
+    clips, status, reasons = dataset.clips, np.full(len(dataset.clips), int(Status.PENDING)), {}
+    names = [store.name for store in dataset.stores.values()] + cache.stores()
+    if names:
+        receipts = read_receipts(cache.storage / names[0])
+        status = cache.status(receipts)
+        reasons = dict(zip(receipts.column("slot").tolist(), receipts.texts("reason").to_pylist(), strict=True))
     clips["status"] = [Status(value).name.lower() for value in status.tolist()]
-    clips["reason"] = reasons
+    clips["reason"] = [reasons.get(slot) or "" for slot in dataset.slots.tolist()]
     rows = np.flatnonzero(dataset.has("raw"))
     scales = dataset.scales if len(rows) else np.ones(len(clips))
     rate = dataset.stores["raw"].specification.sample_rate if len(rows) else 1

@@ -37,17 +37,28 @@ class FakeCache:
 
     def __init__(self, clips, plan, stores, reasons):
         self.clips, self.plan, self._stores, self.reasons = clips, plan, stores, reasons
-        self.storage = SimpleNamespace(__truediv__=None)
-
-    @property
-    def kinds(self):
-        return set(self._stores)
+        self.storage = FakePlace(self)
 
     def stores(self):
         return [store.name for store in self._stores.values()]
 
     def open_store(self, kind, store=None):
         return self._stores[kind]
+
+    def status(self, receipts):
+        return next(iter(self._stores.values())).status
+
+
+class FakePlace:
+    """Where a fake cache lies; the receipts of every store below are the cache's."""
+
+    is_local = True
+
+    def __init__(self, cache):
+        self._cache = cache
+
+    def __truediv__(self, name):
+        return self._cache
 
 
 def clip_names(n):
@@ -143,19 +154,7 @@ def caches(session_patch):
             texts=lambda name: SimpleNamespace(to_pylist=lambda: list(reasons.values())),
         )
 
-    class Place:
-        def __init__(self, cache):
-            self._cache = cache
-
-        def __truediv__(self, name):
-            return self._cache
-
-    def opened(place):
-        cache = found[str(place)]
-        cache.storage = Place(cache)
-        return cache
-
-    session_patch.setattr("report.dataset.open_cache", opened)
+    session_patch.setattr("report.dataset.open_cache", lambda place: found[str(place)])
     session_patch.setattr("report.dataset.read_receipts", receipts)
     return found
 

@@ -84,3 +84,11 @@ def test_labels_keep_their_case_and_order(tmp_path, caches):
     caches[str(tmp_path)] = make_cache()
     dataset = read_dataset(str(tmp_path))
     assert set(dataset.clips.loc[dataset.clips["split"] == "train", "label"]) == set(LABELS)
+
+
+def test_features_in_a_bucket_are_said_to_need_a_copy(tmp_path, caches, monkeypatch):
+    caches[str(tmp_path)] = cache = make_cache()
+    monkeypatch.setattr(cache.storage, "is_local", False)
+    dataset = read_dataset(str(tmp_path))
+    assert "lie in a bucket" in dataset.needs[0][0] and dataset.stores == {}
+    assert (dataset.clips["status"] == "ok").sum() == 33
