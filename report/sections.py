@@ -20,8 +20,8 @@ from report.suspects import suspects
 N_MISTAKES = 200  # with players
 N_SUSPECTS = 100  # listed; suspects.csv has all
 _HEARD = 3  # clips of a frequent length, or of a duplicate, that have players
-_ROW_IN = 0.21  # of a label in a figure
-_WIDE = 5.0, 2.8  # inches, of a figure that stands alone
+_ROW_IN = 0.19  # of a label in a figure
+_WIDE = 4.2, 2.4  # inches, of a figure that stands alone
 
 
 @dataclass(eq=False)
@@ -199,7 +199,10 @@ def _recordings(content: Content) -> list[Block]:
     else:
         rows = content.troubles.assign(row=content.troubles.index)
         counts = ", ".join(f"{count} {status}" for status, count in rows["status"].value_counts().items())
-        rows.loc[(rows["status"] == "empty") & (rows["reason"] == ""), "reason"] = "no samples"
+        said = rows["status"].map(
+            {"empty": "no samples", "truncated": "its data ends early; used as far as it goes"}
+        )
+        rows["reason"] = rows["reason"].where(rows["reason"] != "", said.fillna(""))
         title = f"Recordings with problems: {counts}"
         blocks.append(table(title, rows, "row:clip:clip | split | label | status | reason"))
     if content.duplicates:
@@ -229,7 +232,7 @@ def _labels(content: Content, figures: Figures) -> list[Block]:
         f"Median length from {medians.iloc[0]:.2f} s ({escaped(medians.index[0])}) to {medians.iloc[-1]:.2f} s "
         f"({escaped(medians.index[-1])}). Wide parts are lengths that many clips have."
     )
-    size = (4.3, 0.9 + _ROW_IN * len(counts))
+    size = (4.0, 0.9 + _ROW_IN * len(counts))
     return [
         figures.row(
             figures.block("Clips of each label", size, of_counts, plots.label_counts, train),
@@ -325,7 +328,7 @@ def _runs(content: Content, figures: Figures) -> list[Block]:
     hint = "Scores are of each clip by a model that did not train on it; intervals are by bootstrap over clips."
     blocks = [table("Runs", found, columns, titled=False), text(hint, hint=True)]
     if len(found) > 1:
-        best, size = found.sort_values("map3").iloc[-1], (_WIDE[0], 0.9 + 0.42 * len(found))
+        best, size = found.sort_values("map3").iloc[-1], (_WIDE[0], 0.8 + 0.4 * len(found))
         words = f"Best MAP@3: {best['map3']:.3f} ({escaped(best['run'])}). Where intervals overlap, it may be luck."
         blocks.append(figures.block("Scores of the runs", size, words, plots.score_intervals, found))
     return blocks
@@ -339,7 +342,7 @@ def _curves(content: Content, figures: Figures) -> list[Block]:
             best = pd.Series([curve[f"val_{metric}"].agg("min" if metric == "loss" else "max") for curve in curves])
             words = f"{len(curves)} folds; the best of each is {best.mean():.3f} on average." if best.any() else ""
             draw = partial(plots.learning_curves, curves, metric)
-            three += [figures.block(f"{metric} of {run.name}", (3.2, 2.4), words, draw)] if curves else []
+            three += [figures.block(f"{metric} of {run.name}", (3.1, 2.3), words, draw)] if curves else []
         missing = text(f"{escaped(run.name)}: its folder has no history_*.csv.", hint=True)
         block = figures.row(*three) if three else missing
         blocks.append(block if len(content.runs) == 1 else part(run.name, [block], is_open=not blocks))
@@ -388,7 +391,7 @@ def _calibration(figures: Figures, view: View) -> list[Block]:
         f"which is fitted for each fold on the other folds. Fitted on all it is {temperature:.2f}: the "
         f"probabilities are {'about right' if 0.95 <= temperature <= 1.05 else sure}."
     )
-    return [figures.block(f"Reliability of {view.run.name}", (4.2, 3.7), caption, plots.reliability, tables)]
+    return [figures.block(f"Reliability of {view.run.name}", (3.7, 3.3), caption, plots.reliability, tables)]
 
 
 def _suspects(view: View) -> pd.DataFrame:
@@ -407,7 +410,9 @@ def _suspected(content: Content) -> list[Block]:
         return [text("No label is contradicted with confidence.")]
     shown = found[found["row"] >= 0].head(N_SUSPECTS)
     columns = "row:clip:clip | label:text:given label | suggested | score:.3f | guesses:text:three guesses"
-    line = f"{len(found):,} of {len(run.scored):,} labels are probably wrong, the surest first. Listen first."
+    line = (
+        f"{len(found):,} of {len(run.scored):,} labels are suspected, the surest first. Listen before you correct."
+    )
     hint = (
         f"Found by confident learning in the out-of-fold predictions of {escaped(run.name)}. Labels of fewer than "
         "five clips are not judged. The score is the suggested label's probability less the given one's. "

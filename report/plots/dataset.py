@@ -37,9 +37,9 @@ def label_counts(clips: pd.DataFrame, ax: Axes | None = None) -> Axes:
     _label_rows(ax, counts.index)
     ax.set_xlabel("clips")
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    ax.set_title(f"Clips of each label, {counts.min():,} to {counts.max():,}")
-    if known:
-        ax.legend(loc="lower right")
+    ax.set_title(f"Clips of each label, {counts.min():,} to {counts.max():,}", pad=20 if known else None)
+    if known:  # above the bars, of which it would hide some
+        ax.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=3, borderaxespad=0)
     return ax
 
 

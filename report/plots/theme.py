@@ -48,6 +48,7 @@ _STYLE = {
     "grid.linewidth": 0.6,
     "legend.fontsize": 8,
     "legend.edgecolor": "none",
+    "legend.framealpha": 1,
     "legend.facecolor": PAPER,
     "legend.labelcolor": MUTED,
     "svg.fonttype": "none",

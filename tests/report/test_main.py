@@ -6,8 +6,10 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
+import soundfile as sf
 
 from ensemble.predictions import PredictionsError
 from report.__main__ import SettingsError, main
@@ -128,3 +130,25 @@ def test_report_imports_neither_keras_nor_a_decoder():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+def test_page_of_a_real_cache(tmp_path):
+    """Recordings are featurized by the command, and the page tells of them."""
+    rows = [("fname", "label", "manually_verified")]
+    for i in range(6):
+        label, name = ("Bark", "Flute")[i % 2], f"{i}.wav"
+        path = tmp_path / "data" / "audio_train" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sf.write(path, 0.3 * np.sin(np.arange(9000 + 1000 * i) * (0.05 + 0.1 * (i % 2))), 44100)
+        rows.append((name, label, "1"))
+    (tmp_path / "data" / "audio_train" / "5.wav").write_text("no recording")
+    (tmp_path / "data" / "train.csv").write_text("".join(",".join(row) + "\n" for row in rows))
+    for command in (["featurize", "--data", str(tmp_path / "data")], ["report"]):
+        subprocess.run([sys.executable, "-m", *command, "--work", str(tmp_path)], check=command == ["report"])
+    text = (tmp_path / "report.html").read_text()
+    data = _data(text)
+    assert data["clips"]["status"] == ["ok"] * 5 + ["failed"]
+    assert data["clips"]["seconds"][0] == pytest.approx(9000 / 44100, abs=0.01)
+    assert data["clips"]["peak"][0] == pytest.approx(-10.5, abs=0.3)
+    assert len(data["sounds"]) == 5
