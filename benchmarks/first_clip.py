@@ -10,19 +10,19 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # this folder's own names would hide the packages
 
-import featurize.job
 from featurize.__main__ import main
+from featurize.decode import Recording
 
 IMPORTED = time.perf_counter()
 
 
-def decode_and_stop(*arguments, decode=featurize.job.decode) -> None:
+def decode_and_stop(recording: Recording, decode=Recording.samples) -> None:
     """Decode a clip, print, and end the process."""
-    decode(*arguments)
+    decode(recording)
     print(time.perf_counter() - IMPORTED, flush=True)
     os._exit(0)
 
 
 if __name__ == "__main__":
-    featurize.job.decode = decode_and_stop
+    Recording.samples = decode_and_stop
     main()

@@ -5,6 +5,7 @@ python benchmarks/planning.py plan | again | open CACHE --clips N
 
 import argparse
 import json
+import os
 import resource
 import sys
 import time
@@ -18,23 +19,26 @@ import pyarrow as pa
 import xxhash
 
 from cache import RawSpecification, open_cache
-from cache.clips import write_clips
-from cache.folder import Cache
-from cache.plan import write_plan
+from cache.layout import feature_chunk_key
 from cache.receipts import Receipt, SlotResult, Status, write_receipt
-from featurize.dataset import Dataset
-from featurize.page import computed_by
-from featurize.report import plan_lines, summarize, summary_lines
-from featurize.work import Work, work_out
+from cache.storage import LocalStorage
+from cache.writer import CacheWriter, load_tables, writing
+from featurize.datasets import Dataset
+from featurize.job import computed_by
+from featurize.scan import Recordings
+from featurize.settings import Options
+from featurize.summary import plan_lines, summarize, summary_lines
+from featurize.todo import Todo, work_out
 
 SECONDS, RATE, N_LABELS = 10, 44100, 500
 SPECIFICATION = RawSpecification()
 
 
-class MadeUp:
+class MadeUp(Recordings):
     """Recordings that are not there, as planning sees them: 10 s each, of 44.1 kHz."""
 
-    folder = Path("data")
+    def __init__(self):
+        super().__init__(LocalStorage("data"))
 
     def look(self, files: pd.Series) -> np.ndarray:
         sizes = np.full(len(files), 44 + 2 * SECONDS * RATE)
@@ -56,35 +60,59 @@ def made_up_dataset(n_clips: int) -> Dataset:
         "manually_verified": pd.array(np.ones(n_clips), dtype="Int8"),
         "file": "audio_train/" + names,
     }
-    return Dataset(MadeUp.folder, pd.DataFrame(columns))
+    return Dataset(LocalStorage("data"), pd.DataFrame(columns))
 
 
-def plan(dataset: Dataset, folder: Path) -> Work:
+def plan(dataset: Dataset, folder: Path) -> Todo:
     """What a run does before its first job, but for looking at files."""
-    work = work_out(dataset, Cache(folder), [SPECIFICATION], recordings=MadeUp())
-    list(plan_lines(work))
-    write_plan(folder, work.scan.plan)
-    write_clips(folder, work.clips)
-    for store in work.stores:
-        store.fold(work.scan.plan)
-    return work
+    with writing(folder) as writer:
+        todo = _todo(dataset, writer)
+        list(plan_lines(todo))
+        writer.write_tables(todo.clips, todo.scan.plan)
+        for store in todo.stores:
+            writer.update_store(store.specification, todo.scan.plan, store.receipts, store.versions)
+    return todo
 
 
 def again(dataset: Dataset, folder: Path) -> None:
     """A run with nothing to do, but for looking at files."""
-    work = plan(dataset, folder)
-    if work.jobs:
-        sys.exit(f"{folder}: must be complete, got {len(work.jobs)} jobs")
-    list(summary_lines(work, summarize(work), 1.0))
+    todo = plan(dataset, folder)
+    if todo.jobs:
+        sys.exit(f"{folder}: must be complete, got {len(todo.jobs)} jobs")
+    list(summary_lines(todo, summarize(todo), 1.0))
 
 
 def complete(dataset: Dataset, folder: Path) -> None:
-    """Write the receipts that the jobs would have written; no chunks."""
-    for job in work_out(dataset, Cache(folder), [SPECIFICATION], recordings=MadeUp()).jobs:
-        length = SECONDS * SPECIFICATION.sample_rate
-        slots = (SlotResult(slot.number, _digest(slot.number), Status.OK, length, 1e-5) for slot in job.slots)
-        sums = tuple(f"{job.group:016x}" for _ in range(job.n_chunks))
-        write_receipt(folder / SPECIFICATION.name, Receipt(job.group, sums, tuple(slots), computed_by()))
+    """Write the receipts that the jobs would have written; chunks that are holes."""
+    tables, _ = load_tables(LocalStorage(folder))
+    todo = work_out(dataset, LocalStorage(folder), tables, [SPECIFICATION], Options(), recordings=MadeUp())
+    for job in todo.jobs:
+        length, target = SECONDS * SPECIFICATION.sample_rate, job.targets[0]
+        slots = tuple(
+            SlotResult(
+                slot.number,
+                _digest(slot.number),
+                Status.OK,
+                length,
+                1e-5,
+                checksum="0" * 16,
+                file=slot.file,
+                size=slot.size,
+                mtime_ns=slot.mtime_ns,
+                native_rate=RATE,
+                native_samples=SECONDS * RATE,
+            )
+            for slot in job.slots
+        )
+        chunk = target.store.path(feature_chunk_key(SPECIFICATION, job.group))
+        chunk.parent.mkdir(parents=True, exist_ok=True)
+        chunk.touch()
+        os.truncate(chunk, SPECIFICATION.chunk_bytes)
+        write_receipt(target.store, Receipt(job.group, (f"{job.group:016x}",), slots, computed_by()))
+
+
+def _todo(dataset: Dataset, writer: CacheWriter) -> Todo:
+    return work_out(dataset, writer.storage, writer.tables, [SPECIFICATION], Options(), recordings=MadeUp())
 
 
 def _digest(number: int) -> str:

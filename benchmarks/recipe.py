@@ -33,20 +33,21 @@ import pandas as pd
 from benchmarks.ratios import header, table
 from benchmarks.recordings import recordings
 from cache import LogmelSpecification, MfccSpecification, RawSpecification, open_cache
+from cache.storage import LocalStorage
 from ensemble import PredictionsFolder
 from ensemble.metrics import accuracy, map3
-from featurize.dataset import read_dataset
-from featurize.run import Options
+from featurize.datasets import read_dataset
 from featurize.run import run as featurize
-from train.callbacks import cross_entropy
-from train.dataset import open_dataset, with_features
-from train.folds import assign_folds, chosen_folds
-from train.models import MODELS
+from featurize.settings import Options
+from train.input.dataset import Dataset, open_dataset
+from train.loop.callbacks import cross_entropy
+from train.nets import NETS
 from train.predict import predict
 from train.progress import RunProgress
 from train.recipe import recipe_for
 from train.run import run
-from train.settings import Settings, settings_for
+from train.settings import settings_for
+from train.split import assign_folds, chosen_folds
 
 # a part's name, and the fields that it replaces in the default
 PARTS: dict[str, dict] = {
@@ -61,7 +62,7 @@ PARTS: dict[str, dict] = {
     "no averaged weights": {"averaging": 0.0},
     "no warm-up": {"warmup": 0.0},
     "constant step size": {"schedule": "constant"},
-    "one mean and variance": {"standardise": "whole"},
+    "statistics by position": {"standardise": "position"},
     "windows of 2 s": {"seconds": 2.0},
     "windows of 4 s": {"seconds": 4.0},
     "batches of 32": {"batch_size": 32},
@@ -77,7 +78,7 @@ PARTS: dict[str, dict] = {
     "notebook's recipe": {"preset": "notebook"},
 }
 _ASKED_ONLY = {"crops", "crop_mean"}
-_OF_KIND = {"no band masks": ("logmel",), "no polarity": ("raw",), "one mean and variance": ("mfcc", "logmel")}
+_OF_KIND = {"no band masks": ("logmel",), "no polarity": ("raw",), "statistics by position": ("mfcc", "logmel")}
 _FIRST_SEED = 1001  # the command's own
 _N_TRAINED = 256  # clips of a fold of the real recordings
 _COLUMNS = ("net", "part", "seed", "folds", "clips", "accuracy", "map3", "loss", "seconds")
@@ -98,7 +99,7 @@ class Ablation:
         if changes and changes.keys() <= _ASKED_ONLY:
             folder, oof = self._asked_again(net, changes, seed)
         else:
-            folder = self._trained(self._settings(net, part, seed))
+            folder = self._trained(self._dataset(net, part, seed))
             oof = folder.oof()
         rows = np.isin(folder.folds, self._chosen)
         scored = oof[rows], folder.labels_index[rows]
@@ -107,33 +108,31 @@ class Ablation:
         values = net, part, seed, named(self._chosen), int(rows.sum()), *scores, seconds
         return dict(zip(_COLUMNS, values, strict=True))
 
-    def _settings(self, net: str, part: str, seed: int) -> Settings:
+    def _dataset(self, net: str, part: str, seed: int) -> Dataset:
         values = {**self._values, **PARTS[part], "seed": seed}
         settings = settings_for(net, name=f"{part.replace(' ', '-')}-{seed}", **values)
-        return with_features(settings, open_cache(settings.cache_path))
+        return open_dataset(open_cache(settings.cache_path), settings)
 
-    def _trained(self, settings: Settings) -> PredictionsFolder:
-        dataset = open_dataset(open_cache(settings.cache_path), settings)
-        folds = assign_folds(dataset, settings)
-        self.progress.say(str(settings.predictions_path))
+    def _trained(self, dataset: Dataset) -> PredictionsFolder:
+        folds = assign_folds(dataset, dataset.settings)
+        self.progress.say(str(dataset.settings.predictions_path))
         with self.progress:
-            return run(settings, dataset, folds, chosen_folds(settings, folds), self.progress)
+            return run(dataset, folds, chosen_folds(dataset.settings, folds), self.progress)
 
     def _asked_again(self, net: str, changes: dict, seed: int) -> tuple[PredictionsFolder, np.ndarray]:
-        settings = self._settings(net, "default", seed)
-        folder, recipe = self._trained(settings), dataclasses.replace(settings.recipe, **changes)
-        windows = open_dataset(open_cache(settings.cache_path), settings).windows
+        dataset = self._dataset(net, "default", seed)
+        folder, recipe = self._trained(dataset), dataclasses.replace(dataset.settings.recipe, **changes)
         oof = np.full((len(folder.clips_train), len(folder.labels)), np.nan)
         for fold in self._chosen:
             clips = np.flatnonzero(folder.folds == fold)
             model = keras.saving.load_model(folder.path / f"model_{fold}.keras")
-            oof[clips] = predict(model, windows, clips, recipe.crops, recipe.batch_size, recipe.crop_mean)
+            oof[clips] = predict(model, dataset.windows, clips, recipe.crops, recipe.batch_size, recipe.crop_mean)
         return folder, oof
 
 
 def parts_of(net: str, wanted: list[str]) -> list[str]:
     """The parts that change something for a net, the default first."""
-    kinds = MODELS[net].kinds
+    kinds = NETS[net].kinds
     own = "logmel" if "logmel" in kinds else kinds[0]
     fitting = [part for part in PARTS if own in _OF_KIND.get(part, (own,))]
     fitting = [part for part in fitting if PARTS[part].get("features", own) in kinds]
@@ -183,7 +182,7 @@ def keep(path: Path, row: dict) -> pd.DataFrame:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nets", nargs="+", default=["conv1d", "conv2d"], choices=list(MODELS))
+    parser.add_argument("--nets", nargs="+", default=["conv1d", "conv2d"], choices=list(NETS))
     parser.add_argument("--seeds", type=int, default=2, help="seeds, 1001 and up (default: 2)")
     parser.add_argument("--folds", type=int, default=5, help="folds (default: 5)")
     parser.add_argument("--fold", type=int, nargs="+", metavar="I", help="only these folds (default: all)")
@@ -197,7 +196,8 @@ def main() -> None:
     made = arguments.work / "data"
     data = arguments.data or (made if (made / "train.csv").exists() else recordings(None, arguments.work, 400))
     specifications = RawSpecification(), MfccSpecification(), LogmelSpecification()
-    featurize(read_dataset(data), arguments.work / "cache", specifications, Options(n_jobs=2))
+    cache = LocalStorage(arguments.work / "cache")
+    featurize(read_dataset(LocalStorage(data)), cache, specifications, Options(jobs=2))
     epochs = {} if arguments.epochs is None else {"epochs": arguments.epochs}
     chosen = sorted(set(arguments.fold or range(arguments.folds)))
     values = {"folds": arguments.folds, "group_by": group_by, **epochs}

@@ -38,16 +38,16 @@ def seconds_a_clip(net: str, n_steps: int, jit: bool, bfloat16: bool) -> float:
     import keras
     import numpy as np
 
-    from train.nets import NETS, build
+    from train.fold import compile_model
+    from train.nets.build import build
     from train.recipe import DEFAULT
-    from train.steps import compile_model
 
     if bfloat16:
         keras.config.set_dtype_policy("mixed_bfloat16")
     shape = (round(DEFAULT.seconds * 16_000), 1)
     if net in BANDS:
         shape = (1 + round(DEFAULT.seconds * RATE) // HOP, BANDS[net])
-    model = build(NETS[net], shape, 10)
+    model = build(net, shape, 10)
     compile_model(model, DEFAULT, 1000)
     model.jit_compile = jit
     random = np.random.default_rng(1)

@@ -30,16 +30,17 @@ from threadpoolctl import threadpool_limits
 from benchmarks.ratios import Bystanders, by_turns, header, table, times
 from benchmarks.recordings import recordings
 from cache import MfccSpecification, RawSpecification, open_cache
-from featurize.dataset import read_dataset
-from featurize.run import Options, run
-from train.batches import TrainingBatches
-from train.draws import clip_keys
-from train.feed import Epochs
-from train.nets import DUMMIES, NETS, build
+from cache.storage import LocalStorage
+from featurize.datasets import read_dataset
+from featurize.run import run
+from featurize.settings import Options
+from train.fold import compile_model
+from train.input.augment import Augmentation
+from train.input.batches import Feed, TrainingBatches
+from train.input.randomness import clip_keys
+from train.input.windows import FrameWindows, RawWindows
+from train.nets.build import build
 from train.recipe import DEFAULT, NOTEBOOK, Recipe
-from train.steps import compile_model
-from train.views import TrainingViews
-from train.windows import FrameWindows, RawWindows
 
 BATCH, WORKERS, WARM_UP, TURNS = 64, 2, 4, 8
 
@@ -118,7 +119,7 @@ def steps(model: keras.Model, feed: Callable, n_steps: int) -> Callable[[], floa
 
 def compare(name: str, cache, data: Path, n_steps: int, rounds: int) -> dict[str, list[float]]:
     """Seconds a clip of each case, by the default recipe."""
-    cases = _cases(name, NETS[name], DEFAULT, cache, data, n_steps)
+    cases = _cases(name, False, DEFAULT, cache, data, n_steps)
     del cases[f"{TURNS} ready batches in turn"]
     return _by_turns(cases, rounds)
 
@@ -129,8 +130,8 @@ def compare_input(name: str, cache, data: Path, n_steps: int, rounds: int) -> di
     One batch stays in the processor's caches from step to step. Batches that are made beforehand and take turns
     do not, and neither does any input that changes.
     """
-    cases = _cases(name, DUMMIES[name], DEFAULT, cache, data, n_steps)
-    plain = _cases(name, DUMMIES[name], NOTEBOOK, cache, data, n_steps)
+    cases = _cases(name, True, DEFAULT, cache, data, n_steps)
+    plain = _cases(name, True, NOTEBOOK, cache, data, n_steps)
     cases["earmark, plain windows"] = plain["earmark, from the maps"]
     cases[f"{TURNS} ready batches in turn"] = plain[f"{TURNS} ready batches in turn"]
     del cases["notebook's loader"]
@@ -145,7 +146,7 @@ def _by_turns(cases: dict[str, Callable[[], float]], rounds: int) -> dict[str, l
 
 
 def _cases(
-    name: str, net: Callable, recipe: Recipe, cache, data: Path, n_steps: int
+    name: str, quick: bool, recipe: Recipe, cache, data: Path, n_steps: int
 ) -> dict[str, Callable[[], float]]:
     clips = cache.clips[cache.clips["split"] == "train"]
     labels, uniques = clips["label"].factorize()
@@ -155,16 +156,16 @@ def _cases(
     order = np.arange(len(clips) // BATCH * BATCH)  # whole batches alone: every step is of the same size
     answers = np.eye(len(uniques), dtype=np.float32)[labels]
     keys = clip_keys(clips["clip"].iloc[order])
-    views = TrainingViews(recipe, 1001, order, keys, windows.lengths[order], windows.shape, kind)
+    augmentation = Augmentation(recipe, 1001, order, keys, windows.lengths[order], windows.shape, kind)
     fill = np.zeros(windows.shape[1], np.float32)
-    batches = TrainingBatches(windows, views, labels[order], len(uniques), None, BATCH, fill)
+    batches = TrainingBatches(windows, augmentation, labels[order], len(uniques), None, BATCH, fill)
     paths = [data / "audio_train" / clip for clip in clips["clip"]]
     notebook = Notebook(paths, answers, kind)
-    model = build(net, windows.shape, len(uniques))
+    model = build(name, windows.shape, len(uniques), quick=quick)
     compile_model(model, recipe, 10_000)
     ready = [tuple(values.copy() for values in batches(index)) for index in range(TURNS)]
     return {
-        "earmark, from the maps": steps(model, lambda: Epochs(batches), n_steps),
+        "earmark, from the maps": steps(model, lambda: Feed(batches), n_steps),
         "one constant batch": steps(model, lambda: nullcontext(Constant(ready[0])), n_steps),
         f"{TURNS} ready batches in turn": steps(model, lambda: nullcontext(Constant(*ready)), n_steps),
         "notebook's loader": steps(model, lambda: nullcontext(notebook), n_steps),
@@ -181,7 +182,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         data = recordings(arguments.data, folder, arguments.clips)
-        run(read_dataset(data), folder / "cache", (RawSpecification(), MfccSpecification()), Options(n_jobs=2))
+        kinds = RawSpecification(), MfccSpecification()
+        run(read_dataset(LocalStorage(data)), LocalStorage(folder / "cache"), kinds, Options(jobs=2))
         cache = open_cache(folder / "cache")
         print(header("keras", "tensorflow", "numpy", "librosa", "resampy"))
         bystanders = Bystanders()

@@ -10,9 +10,7 @@ out. Processor time, of all threads, says more than seconds where other processe
 what both hold of their own then (RssAnon: mapped pages of files do not count), and the trainer's after each of ten
 folds. Start with a large store: likewise, from a cache as `benchmarks/plan.py` makes it, without audio: clips of
 10 s, 500 labels, tables and receipts as featurize writes them, chunk files full of zeros that take no room on disk.
-Cold pages: the clips of an epoch from chunk files that the system was told to forget (posix_fadvise), in random
-order and in blocks of 16 chunks of 256 s: with fewer than 1,000 clips of 5 s both are one. Blocks can be faster by
-what the disk reads faster in a row than in pieces of a window's size, 96 kB, less what they read beyond windows.
+Cold pages: the clips of an epoch from chunk files that the system was told to forget (posix_fadvise).
 """
 
 import argparse
@@ -52,13 +50,13 @@ def bare(n_labels: int, started: float) -> None:
     import keras
 
     imported = time.time()
-    from train.nets import NETS, build
+    from train.fold import compile_model
+    from train.nets.build import build
     from train.recipe import DEFAULT
-    from train.steps import compile_model
 
     started += time.time() - imported
     shape = (round(DEFAULT.seconds * 16_000), 1)
-    model = build(NETS[NET], shape, n_labels)
+    model = build(NET, shape, n_labels)
     compile_model(model, DEFAULT, 100)
     n = DEFAULT.batch_size
     batch = np.zeros((n, *shape), np.float32), np.zeros((n, model.output_shape[1]), np.float32)
@@ -81,11 +79,11 @@ def ours(cache: Path, started: float) -> None:
 def folds(cache: Path, started: float) -> None:
     """Ten folds of one epoch; prints this process's own memory after each."""
     from cache import open_cache
-    from train.dataset import open_dataset
-    from train.folds import assign_folds, chosen_folds
+    from train.input.dataset import open_dataset
     from train.progress import RunProgress
     from train.run import run
     from train.settings import settings_for
+    from train.split import assign_folds, chosen_folds
 
     class Progress(RunProgress):
         def end_fold(self, result: dict) -> None:
@@ -95,28 +93,28 @@ def folds(cache: Path, started: float) -> None:
         settings = settings_for(NET, work=Path(work), cache=str(cache), folds=FOLDS, epochs=1, crops=1)
         dataset = open_dataset(open_cache(cache), settings)
         parts = assign_folds(dataset, settings)
-        run(settings, dataset, parts, chosen_folds(settings, parts), progress)
+        run(dataset, parts, chosen_folds(settings, parts), progress)
 
 
-def cold(cache: Path, started: float, in_blocks: bool = False) -> None:
+def cold(cache: Path, started: float) -> None:
     """Clips/s of an epoch, from chunk files that are not in memory."""
     from cache import open_cache
-    from train.batches import TrainingBatches
-    from train.dataset import open_dataset
-    from train.draws import clip_keys
+    from train.input.augment import Augmentation
+    from train.input.batches import TrainingBatches
+    from train.input.dataset import open_dataset
+    from train.input.randomness import clip_keys
     from train.settings import settings_for
-    from train.views import TrainingViews
 
     settings = settings_for(NET, cache=str(cache), mixup=0.0)
     dataset = open_dataset(open_cache(cache), settings)
     windows, clips = dataset.windows, np.flatnonzero(dataset.usable)
-    for path in windows.store.path.rglob("*"):
+    for path in windows.store.storage.path().rglob("*"):
         if path.is_file():
             _forget(path)
     keys = clip_keys(dataset.train["clip"].iloc[clips])
-    chunks = windows.chunks[clips] if in_blocks else None
-    views = TrainingViews(settings.recipe, 1, clips, keys, windows.lengths[clips], windows.shape, "raw", chunks)
-    batches = TrainingBatches(windows, views, np.zeros(len(clips), np.int64), 1, None, settings.recipe.batch_size)
+    augmentation = Augmentation(settings.recipe, 1, clips, keys, windows.lengths[clips], windows.shape, "raw")
+    label_ids = np.zeros(len(clips), np.int64)
+    batches = TrainingBatches(windows, augmentation, label_ids, 1, None, settings.recipe.batch_size)
     first = time.perf_counter()
     for index in range(batches.steps):
         batches(index)
@@ -129,12 +127,7 @@ def _forget(path: Path) -> None:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def cold_blocks(cache: Path, started: float) -> None:
-    """Likewise in blocks of chunks."""
-    cold(cache, started, in_blocks=True)
-
-
-CHILDREN = {"ours": ours, "folds": folds, "cold": cold, "cold-blocks": cold_blocks}
+CHILDREN = {"ours": ours, "folds": folds, "cold": cold}
 
 
 def child(name: str, *arguments: str) -> list[list[float]]:
@@ -154,16 +147,12 @@ def folds_table(cache: Path) -> str:
 
 
 def pages_table(cache: Path) -> str:
-    """Random order and blocks, from the disk."""
+    """Random windows from the disk."""
     from cache import open_cache
 
-    ((random,),), ((blocks,),) = (child(name, "--cache", str(cache)) for name in ("cold", "cold-blocks"))
-    rows = [
-        ("random order", f"{random:.0f}", "1.0"),
-        ("blocks of chunks", f"{blocks:.0f}", f"{blocks / random:.1f}"),
-    ]
+    ((speed,),) = child("cold", "--cache", str(cache))
     title = f"cold pages: raw windows, one thread, {len(open_cache(cache).clips):,} clips"
-    return table(title, ["", "clips/s", "times random"], rows)
+    return table(title, ["", "clips/s"], [("random order", f"{speed:.0f}")])
 
 
 def start_table(title: str, cache: Path, rounds: int) -> str:
@@ -219,9 +208,10 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> None:
 
 
 def _featurized(data: Path | None, folder: Path, n_clips: int) -> Path:
+    from featurize.dataset import read_dataset
+
     from benchmarks.recordings import recordings
     from cache import RawSpecification
-    from featurize.dataset import read_dataset
     from featurize.run import Options, run
 
     dataset = read_dataset(recordings(data, folder, n_clips))
@@ -231,18 +221,8 @@ def _featurized(data: Path | None, folder: Path, n_clips: int) -> Path:
 
 def _made_up(cache: Path, n_clips: int) -> Path:
     """A complete cache of clips that are not there."""
-    from cache import open_cache
-
     for step in ("plan", "complete", "again"):
         measured(step, cache, n_clips)
-    store = open_cache(cache).open_store("raw")
-    specification = store.specification
-    n_bytes = specification.chunk_length * np.dtype(specification.dtype).itemsize
-    for chunk in range(store.n_chunks):
-        path = store.chunk_path(chunk)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-        os.truncate(path, n_bytes)
     return cache
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/windows.py [--clips 400] [--batches 100] [--rounds 5] [--data FOLDER]
 
-A batch is 64 windows at random starts: 32,000 samples, normalised, or 173 frames of 40 coefficients.
+A batch is 64 windows at random offsets: 32,000 samples, normalised, or 173 frames of 40 coefficients.
 All cases cut the same windows, in this process, by turns; that they give the same numbers is checked first.
 
 A bare copy takes what windows show from the maps and puts it into an array that is kept, nothing more: as float32,
@@ -22,35 +22,36 @@ import zarr
 from benchmarks.ratios import Bystanders, by_turns, clocked, header, table, times
 from benchmarks.recordings import recordings
 from cache import MfccSpecification, RawSpecification, open_cache
-from featurize.dataset import read_dataset
-from featurize.run import Options, run
-from train.draws import Purpose, clip_keys, draw
-from train.starts import random_starts
-from train.views import plain_views
-from train.windows import FrameWindows, RawWindows
+from cache.storage import LocalStorage
+from featurize.datasets import read_dataset
+from featurize.run import run
+from featurize.settings import Options
+from train.input.augment import plain_plan
+from train.input.randomness import Purpose, clip_keys, draw, random_offsets
+from train.input.windows import FrameWindows, RawWindows
 
 BATCH, SAMPLES, FRAMES, N_MFCC = 64, 32000, 173, 40
 
 
 class Cut:
-    """The cases for one kind of store: each cuts a batch of (clips, starts)."""
+    """The cases for one kind of store: each cuts a batch of (clips, offsets)."""
 
     def __init__(self, store, slots: np.ndarray, windows):
         self.store, self.windows = store, windows
         self.begins, self.ends = store.start[slots], store.start[slots] + store.length[slots]
-        self.array = zarr.open_array(store.path / "features", mode="r")
+        self.array = zarr.open_array(store.storage.path("features"), mode="r")
         self.values = getattr(store, store.specification.slot_value)[slots]
         self.kept = {dtype: self.empty(dtype) for dtype in (np.dtype(np.float32), self.array.dtype)}
 
     def empty(self, dtype):
         return np.empty((BATCH, self.windows.length, *self.store.specification.item_shape), dtype)
 
-    def ours(self, clips, starts):
-        return self.windows.cut(plain_views(clips, starts))
+    def ours(self, clips, offsets):
+        return self.windows.cut(plain_plan(clips, offsets))
 
-    def numpy_loop(self, clips, starts, read=None):
+    def numpy_loop(self, clips, offsets, read=None):
         out = np.empty((len(clips), *self.windows.shape), np.float32)
-        for row, clip, start in zip(out, clips, starts, strict=True):
+        for row, clip, start in zip(out, clips, offsets, strict=True):
             first = self.begins[clip] + max(start, 0)
             part = (read or self.store.read)(first, min(self.begins[clip] + start + len(row), self.ends[clip]))
             row[:] = self.silence(clip)
@@ -59,14 +60,14 @@ class Cut:
             self.normalise(row)
         return out
 
-    def zarr_slices(self, clips, starts):
-        return self.numpy_loop(clips, starts, lambda start, stop: self.array[start:stop])
+    def zarr_slices(self, clips, offsets):
+        return self.numpy_loop(clips, offsets, lambda start, stop: self.array[start:stop])
 
     def bare_copy(self, dtype):
         """A case that copies; short clips are not padded."""
 
-        def copy(clips, starts):
-            for row, clip, start in zip(self.kept[dtype], clips, starts, strict=True):
+        def copy(clips, offsets):
+            for row, clip, start in zip(self.kept[dtype], clips, offsets, strict=True):
                 first = self.begins[clip] + max(start, 0)
                 part = self.store.read(first, min(self.begins[clip] + start + len(row), self.ends[clip]))
                 row[: len(part)] = part
@@ -109,15 +110,15 @@ def compare(cut: Cut, names: list[str], n_batches: int, rounds: int) -> dict[str
     batches = []
     for number in range(n_batches):
         clips = np.argsort(draw(1, number, keys, Purpose.ORDER))[:BATCH].astype(np.int64)
-        drawn = draw(1, number, keys[clips], Purpose.START)
-        batches.append((clips, random_starts(cut.windows.lengths[clips], cut.windows.length, drawn)))
+        drawn = draw(1, number, keys[clips], Purpose.OFFSET)
+        batches.append((clips, random_offsets(cut.windows.lengths[clips], cut.windows.length, drawn)))
     for case in (cut.numpy_loop, cut.zarr_slices):
         np.testing.assert_allclose(case(*batches[0]), cut.ours(*batches[0]), atol=1e-5)
 
     def timed(case, part):
         def run_all():
-            for clips, starts in batches[:part]:
-                case(clips, starts)
+            for clips, offsets in batches[:part]:
+                case(clips, offsets)
             return part
 
         return clocked(run_all)
@@ -145,7 +146,7 @@ def main() -> None:
         folder = Path(temporary)
         data = recordings(arguments.data, folder, arguments.clips)
         specifications = (RawSpecification(), MfccSpecification())
-        run(read_dataset(data), folder / "cache", specifications, Options(n_jobs=2))
+        run(read_dataset(LocalStorage(data)), LocalStorage(folder / "cache"), specifications, Options(jobs=2))
         cache = open_cache(folder / "cache")
         raw, mfcc = cache.open_store("raw"), cache.open_store("mfcc")
         clips = cache.clips[raw.length[cache.clips["slot"]] > 0]

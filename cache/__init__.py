@@ -1,14 +1,14 @@
 """The feature cache: a dataset's clip table, its plan, and one Zarr store for each kind of feature."""
 
-from cache.errors import CacheError
-from cache.folder import Cache, open_cache
+from cache.reader import Cache, Store, open_cache
 from cache.receipts import Status
 from cache.specification import LogmelSpecification, MfccSpecification, RawSpecification
-from cache.store import Store
+from cache.storage import CacheError, DamagedError
 
 __all__ = [
     "Cache",
     "CacheError",
+    "DamagedError",
     "LogmelSpecification",
     "MfccSpecification",
     "RawSpecification",

@@ -1,102 +1,237 @@
-"""One writer at a time: a lock file in the cache's folder, which the system frees when its holder dies.
+"""One writer of a cache at a time.
 
-In a bucket the lock is an object of the same name, held by a lease.
+On a disk: a lock file, which the system frees when its holder dies. In a bucket nothing frees a dead holder's
+lock, so there it is a lease. The holder puts an object on the condition that there is none, and puts it again, on
+the condition that it is still its own, before the lease's time is up. A holder that was killed does not; another
+may then replace the object, on the condition that it is still the one it saw. All times are the bucket's, so
+clocks need not agree. A holder that could not renew in time stops before another may begin. A lease that ends is
+replaced by one of zero seconds, not deleted: obstore has no conditional delete.
 """
 
 import json
+import math
 import os
 import secrets
 import signal
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from signal import pthread_kill
-from threading import main_thread
-from typing import TYPE_CHECKING
+from threading import Event, Thread, Timer, main_thread
 
 from filelock import FileLock, Timeout
 
-from cache.bucket.lease import HeldError, Lease
-from cache.errors import CacheError
-from cache.places import on_disk
+from cache.storage import BucketStorage, CacheError, LocalStorage, Storage
+from common.text import escaped
 
-if TYPE_CHECKING:
-    from cache.places import Place
-
-_LOCK, _HOLDER = "writer.lock", "writer.json"
+LOCK, HOLDER = "writer.lock", "writer.json"
+LEASE_S = 60
+_MOST_S = 600  # that a lease of another process counts for, whatever it says
+_RENEWALS = 4  # a lease
 _LOST = signal.SIGUSR1  # unlike SIGINT, never ignored where a shell started us in the background
+_lost: set[str] = set()  # the ids of this process's holds that were lost
 
 
-def writing(folder: "Place", wait: bool = False) -> AbstractContextManager[None]:
-    """Hold the cache for writing; the folder is made if need be.
+@dataclass(frozen=True)
+class Hold:
+    """A cache that this run writes; a copy of it in another process, or on another host, can `check` as well."""
+
+    storage: Storage
+    id: str
+
+    def check(self) -> None:
+        """Refuse to go on where the cache is not held any more.
+
+        Raises:
+            CacheError: the hold was lost, or has ended.
+        """
+        if self.id in _lost or holder(self.storage) != self.id:
+            raise CacheError(_lost_line(self.storage))
+
+
+@contextmanager
+def holding(storage: Storage, wait: bool = False) -> Iterator[Hold]:
+    """Hold the cache for writing; a folder is made if need be.
 
     Args:
         wait: on a disk, until another holder ends.
     Raises:
-        CacheError: somebody else holds it; says who, where and since when. Or, in a bucket, the hold was lost.
+        CacheError: another process holds it, or, in a bucket, the hold was lost meanwhile.
     """
-    return _holding_file(folder, wait) if on_disk(folder) else _holding_lease(folder)
+    body = {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "since": datetime.now().isoformat(sep=" ", timespec="seconds"),
+        "id": secrets.token_hex(16),
+    }
+    hold = Hold(storage, body["id"])
+    with _file(storage, body, wait) if storage.is_local else _lease(storage, body):
+        yield hold
+
+
+def holder(storage: Storage) -> str:
+    """The id of the run that writes the cache, no two runs the same; "" where none does or it cannot be seen."""
+    body = _read(storage)[0]
+    return body["id"] if isinstance(body.get("id"), str) and body.get("lease_s") != 0 else ""
 
 
 @contextmanager
-def _holding_lease(folder: "Place") -> Iterator[None]:
-    lease = Lease(folder / _LOCK, on_loss=lambda: pthread_kill(main_thread().ident, _LOST))
-    before = signal.signal(_LOST, signal.default_int_handler)  # an interrupt that nobody takes for a clip's error
+def _file(storage: LocalStorage, body: dict, wait: bool) -> Iterator[None]:
+    lock = FileLock(storage.path(LOCK), timeout=-1 if wait else 0)
+    try:
+        storage.make_folder()
+        lock.acquire()
+    except Timeout as error:
+        raise CacheError(
+            f"{storage}: {_named(_read(storage)[0])} is writing the cache; wait for it to end"
+        ) from error
+    except OSError as error:
+        raise CacheError(
+            f"{storage}: cannot be written ({error.strerror or error}); give another folder"
+        ) from error
+    try:
+        storage.path(HOLDER).write_text(json.dumps(body))
+        yield
+    finally:
+        storage.remove(HOLDER)
+        lock.release()
+
+
+@contextmanager
+def _lease(storage: BucketStorage, body: dict) -> Iterator[None]:
+    lease = Lease(storage, body, on_loss=lambda: pthread_kill(main_thread().ident, _LOST))
+    before = signal.signal(_LOST, signal.default_int_handler)
     try:
         lease.take()
         yield
-    except HeldError as error:
-        raise CacheError(f"{folder}: one writer at a time, got a second one; {error}") from error
     except KeyboardInterrupt as error:
         if not lease.lost:
             raise
-        raise CacheError(
-            f"{folder}: the writer's hold must be renewed every minute, got no answer in time or another holder; "
-            "what is done is kept: run the same command again"
-        ) from error
+        raise CacheError(_lost_line(storage)) from error
     finally:
         lease.give_back()
         signal.signal(_LOST, before)
 
 
-@contextmanager
-def _holding_file(folder: Path, wait: bool) -> Iterator[None]:
-    lock = FileLock(folder / _LOCK, timeout=-1 if wait else 0)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout as error:
-        raise CacheError(
-            f"{folder}: one writer at a time, got a second one; {_holder(folder)} is writing: wait for it to end"
-        ) from error
-    except OSError as error:
-        raise CacheError(
-            f"{folder}: cache must be a folder that can be written, got {error.strerror or error}; "
-            "mend that, or name another"
-        ) from error
-    try:
-        since = datetime.now().isoformat(sep=" ", timespec="seconds")
-        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": since, "id": secrets.token_hex(8)}
-        (folder / _HOLDER).write_text(json.dumps(holder))
-        yield
-    finally:
-        (folder / _HOLDER).unlink(missing_ok=True)
-        lock.release()
+class Lease:
+    """A lease that is held from `take` to `give_back`; a thread of its own renews it. lost: whether it was lost."""
+
+    def __init__(self, storage: BucketStorage, body: dict, on_loss=lambda: None, seconds: float = LEASE_S):
+        """body: who holds it. on_loss: called, by another thread, when it could not be renewed in time."""
+        self._storage, self._body, self._on_loss, self._seconds = storage, body, on_loss, seconds
+        self._ended, self._etag, self._renewals, self._last = Event(), "", 0, Timer(0, self._lose)
+        self.lost = False
+
+    def take(self) -> None:
+        """Take the lease, or one whose time is up.
+
+        Raises:
+            CacheError: another process holds it. OSError: the bucket does not answer, or does not let us write.
+        """
+        asked = time.monotonic()
+        try:
+            self._put(None)
+        except FileExistsError:
+            held, etag, left = _read(self._storage)
+            if left > 0:
+                until = datetime.fromtimestamp(time.time() + left).isoformat(sep=" ", timespec="seconds")
+                raise CacheError(
+                    f"{self._storage}: {_named(held)} is writing the cache; wait for it to end; "
+                    f"if it was killed, its lease ends at {until}"
+                ) from None
+            try:
+                self._put(etag)
+            except OSError as error:
+                raise CacheError(f"{self._storage}: another process has just begun to write the cache") from error
+        self._put_off(asked)
+        Thread(target=self._keep, daemon=True, name="lease").start()
+
+    def renew(self) -> None:
+        """Put the lease's end off; where the network fails there is time to try again."""
+        asked = time.monotonic()
+        try:
+            self._put(self._etag)
+            self._put_off(asked)
+        except FileExistsError:
+            self._lose()
+        except OSError:
+            return
+
+    def give_back(self) -> None:
+        """End the lease, unless it is lost."""
+        self._ended.set()
+        self._last.cancel()
+        if self._etag and not self.lost:
+            with suppress(OSError):  # it ends by itself
+                self._put(self._etag, 0)
+
+    def _put(self, etag: str | None, seconds: float | None = None) -> None:
+        self._renewals += 1  # so that no two ETags are equal
+        lease = {"lease_s": self._seconds if seconds is None else seconds, "renewals": self._renewals}
+        self._etag = self._storage.write_if(LOCK, json.dumps({**self._body, **lease}).encode(), etag)
+
+    def _keep(self) -> None:
+        while not self._ended.wait(self._seconds / _RENEWALS):
+            self.renew()
+
+    def _put_off(self, asked: float) -> None:
+        """Let the loss come a quarter before the time is up, counted from before the bucket was asked."""
+        self._last.cancel()
+        left = self._seconds * (1 - 1 / _RENEWALS) - (time.monotonic() - asked)
+        self._last = Timer(max(0, left), self._lose)
+        self._last.daemon = True
+        if not self._ended.is_set():
+            self._last.start()
+
+    def _lose(self) -> None:
+        if not self._ended.is_set():
+            self._ended.set()
+            self.lost = True
+            _lost.add(self._body["id"])
+            self._on_loss()
 
 
-def holder(folder: "Place") -> str:
-    """What the writer's own file says of it, no two runs the same; "" where nobody writes or it cannot be seen."""
+def _read(storage: Storage) -> tuple[dict, str, float]:
+    """Who holds a cache, as far as it can be read; in a bucket the object's ETag, and how long the lease lasts."""
     try:
-        return (folder / (_HOLDER if on_disk(folder) else _LOCK)).read_bytes().decode()
+        data, file = storage.read_with_look(HOLDER if storage.is_local else LOCK, 1 << 16)
     except OSError:
-        return ""
-
-
-def _holder(folder: Path) -> str:
+        return {}, "", 0.0
     try:
-        holder = json.loads((folder / _HOLDER).read_text())
-        return f"process {holder['pid']} on {holder['host']}, since {holder['since']},"
-    except (OSError, ValueError, KeyError, TypeError):
+        body = json.loads(data)
+        body = body if isinstance(body, dict) else {}
+    except (ValueError, RecursionError):
+        body = {}
+    if storage.is_local:
+        return body, "", 0.0
+    lease_s = body.get("lease_s")
+    sound = type(lease_s) in {int, float} and (type(lease_s) is int or math.isfinite(lease_s))
+    lease_s = float(max(0, min(lease_s, _MOST_S))) if sound else LEASE_S
+    return body, file.etag, file.mtime_ns / 1e9 + lease_s - _bucket_time(storage) if lease_s else 0.0
+
+
+def _bucket_time(storage: BucketStorage) -> float:
+    """The bucket's own clock, seconds since 1970, by the time of an object that is put now."""
+    key = f"writer.clock-{secrets.token_hex(4)}"
+    storage.write(key, b"")
+    try:
+        return storage.look(key).mtime_ns / 1e9
+    finally:
+        storage.remove(key)
+
+
+def _named(holder: dict) -> str:
+    if not {"pid", "host", "since"} <= holder.keys():
         return "another process"
+    pid, host, since = (escaped(f"{holder[name]!s:.60}") for name in ("pid", "host", "since"))
+    return f"process {pid} on {host}, since {since},"
+
+
+def _lost_line(storage: Storage) -> str:
+    return (
+        f"{storage}: this run does not hold the cache any more: its lease could not be renewed in time, or another "
+        "process writes; what was done is kept; rerun the command to resume"
+    )

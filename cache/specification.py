@@ -195,11 +195,32 @@ Specification = RawSpecification | MfccSpecification | LogmelSpecification
 KINDS: dict[str, type] = {kind.kind: kind for kind in (RawSpecification, MfccSpecification, LogmelSpecification)}
 
 
-def from_dict(values: dict) -> Specification:
-    """The specification that `to_dict` wrote.
+def from_dict(values: object) -> Specification:
+    """The specification that `to_dict` wrote, checked like input from outside.
 
     Raises:
-        ValueError, TypeError, KeyError: a kind or a field that this version does not know.
+        ValueError: a kind or a field that this version does not know, or a value of another type or out of range.
     """
-    fields = dict(values)
-    return KINDS[fields.pop("kind")](**fields)
+    kind = values.get("kind") if isinstance(values, dict) else None
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r:.40}")
+    fields = {field.name: field.default for field in dataclasses.fields(KINDS[kind])}
+    given = {name: value for name, value in values.items() if name != "kind"}
+    if odd := sorted(map(str, given.keys() ^ fields.keys())):
+        raise ValueError(f"fields of {kind} must be {', '.join(fields)}; {odd[0]!r:.40} is missing or unknown")
+    for name, value in given.items():
+        if name in _COUNTS:
+            sound, rule = type(value) is int and 1 <= value <= _COUNTS[name], f"a count of 1 to {_COUNTS[name]}"
+        elif name in _DECIBELS:
+            sound = (type(value) in {int, float} and 0 < value < 1e6) or (name == "trim_db" and value is None)
+            rule = "a number above 0"
+        else:
+            known = ("int16", "float32") if name == "dtype" else (fields[name],)
+            sound, rule = isinstance(value, str) and value in known, " or ".join(known)
+        if not sound:
+            raise ValueError(f"{name} must be {rule}, got {value!r:.40}")
+    return KINDS[kind](**given)
+
+
+_COUNTS = {"sample_rate": 10**7, "n_mfcc": 1 << 14, "n_mels": 1 << 14, "n_fft": 1 << 22, "hop_length": 1 << 22}
+_DECIBELS = {"top_db", "amin", "trim_db"}

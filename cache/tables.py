@@ -1,137 +1,216 @@
-"""Parquet tables that know when they were damaged, kept twice: the clip table and the plan.
+"""The tables of a cache: the clip table, the plan, and the manifest that says which of their bytes count.
 
-The file's own metadata carries the format's name, its version and an xxh3 checksum of the whole file, taken
-with the checksum's own digits at zero. Reading checks all three. A second copy lies in `copies/`; it is written
-first, so that it is never older, and whichever of the two is damaged or lost is mended from the other.
+- `clips.parquet`: the dataset as its CSV files say it now, in their order: clip (file name as in the CSV), split
+  ("train" or "test"), label ("" in test), manually_verified (0, 1 or missing), every other column of train.csv as
+  text, and slot, the plan's row that holds the clip's features.
+- `plan.parquet`: one row a slot, append-only, a slot being one version of one recording: file (relative to the
+  dataset's folder), size (bytes), mtime_ns, digest (xxh3-128 of the file's bytes, "" until a job has read it),
+  native_rate (Hz), native_samples (a channel, by the header), group.
+- `manifest.json`: the generation of the slots' numbers, which only compaction raises, and the checksums of both
+  tables. Before the tables are rewritten it names their next checksums beside the present ones, afterwards the new
+  ones alone. So a reader finds a readable cache wherever a writer was killed.
 """
 
 import io
-from pathlib import Path
+from dataclasses import dataclass
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import xxhash
 
-from cache.errors import CacheError, DamagedError
-from cache.files import write_atomic, write_if_changed
+from cache.layout import PLAN_COLUMNS
+from cache.receipts import checksum, signed, unsigned
+from cache.storage import CacheError, DamagedError, Storage
+from cache.switch import is_switching
 
-VERSION = 1
-COPIES = "copies"
-_MARK = b"xxh3-of-file:"
-_ZEROS = b"0" * 16
+VERSION = 2
+CLIPS, PLAN, MANIFEST = "clips.parquet", "plan.parquet", "manifest.json"
+OLDER = "made by an older version of earmark; move it away, or give another --cache, and run featurize again"
+CLIP_COLUMNS = ["clip", "split", "label", "manually_verified"]
+_CLIP_TYPES = {"manually_verified": pa.int8(), "slot": pa.int64()}
+_PLAN_SCHEMA = pa.schema(
+    [(name, pa.string() if dtype == "str" else pa.int64()) for name, dtype in PLAN_COLUMNS.items()]
+)
 _ROW_GROUP = 1 << 17  # rows that are in memory twice while a table is written
+_TRIES = 20  # of reading the tables while a writer replaces them
 
 
-def write_table(path: Path, frame: pd.DataFrame, schema: pa.Schema, name: str, durable: bool = False) -> None:
-    """Write frame as Parquet, atomically, unless it is there already; name is "clips" or "plan"."""
+@dataclass(frozen=True)
+class Tables:
+    """The clip table, None where it is damaged or not made yet; the plan; the generation of the slots' numbers."""
+
+    clips: pd.DataFrame | None
+    plan: pd.DataFrame
+    generation: int = 0
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The generation, and by table the checksums that count: one, or two while the table is being rewritten."""
+
+    generation: int
+    clips: tuple[str, ...]
+    plan: tuple[str, ...]
+
+
+def read_tables(storage: Storage) -> Tables:
+    """The tables of a cache, all of one generation.
+
+    Raises:
+        CacheError: there is no cache, an older or a newer one, or a damaged one.
+    """
+    for _ in range(_TRIES):
+        manifest = read_manifest(storage)
+        try:
+            clips = read_table(storage, CLIPS, manifest.clips)  # first, as it is written last
+            plan = read_table(storage, PLAN, manifest.plan)
+        except DamagedError:
+            if read_manifest(storage) == manifest:
+                raise
+            continue  # a writer has replaced the tables meanwhile
+        if not clips["slot"].between(0, len(plan) - 1).all():
+            raise DamagedError(
+                f"{storage}/{CLIPS}: names slots that the plan does not have; run featurize to repair it"
+            )
+        return Tables(clips, plan, manifest.generation)
+    raise CacheError(f"{storage}: another process keeps writing the cache; try again later")
+
+
+def read_manifest(storage: Storage) -> Manifest:
+    """The manifest of a cache.
+
+    Raises:
+        CacheError: there is no cache, an older or a newer one, or its manifest is damaged.
+    """
+    if storage.is_local and is_switching(storage.path()):
+        raise CacheError(f"{storage}: a compaction was interrupted; finish it with `python -m cache compact`")
+    try:
+        return _manifest(unsigned(storage.read(MANIFEST, 1 << 16)))
+    except FileNotFoundError:
+        if is_older(storage):
+            raise CacheError(f"{storage}: {OLDER}") from None
+        raise CacheError(f"{storage}: no cache here; run `python -m featurize` first") from None
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        if isinstance(error, CacheError):
+            raise CacheError(f"{storage}/{MANIFEST}: {error}") from error
+        raise DamagedError(f"{storage}/{MANIFEST}: damaged or foreign; run featurize to repair it") from error
+
+
+def is_older(storage: Storage) -> bool:
+    """Whether a folder without a manifest holds what an older version of earmark wrote."""
+    there = set(storage.names())
+    return (
+        MANIFEST not in there
+        and ("copies" in there or not {CLIPS, PLAN}.isdisjoint(there))
+        and not any(
+            b'"format_version": 2' in _head(storage, f"{name}/zarr.json")
+            for name in there
+            if name.endswith(".zarr")
+        )
+    )
+
+
+def read_table(storage: Storage, name: str, checksums: tuple[str, ...]) -> pd.DataFrame:
+    """The clip table or the plan, if its bytes have one of these checksums.
+
+    Raises:
+        CacheError: it is damaged, missing, or not made yet.
+    """
+    try:
+        data = storage.read(name)
+    except FileNotFoundError:
+        if "" in checksums:
+            raise CacheError(f"{storage}: no whole cache here yet; run featurize to make it") from None
+        raise DamagedError(f"{storage}/{name}: missing; run featurize to repair it") from None
+    except OSError as error:
+        raise DamagedError(
+            f"{storage}/{name}: cannot be read ({error.strerror}); run featurize to repair it"
+        ) from error
+    if checksum(data) not in checksums:
+        raise DamagedError(f"{storage}/{name}: damaged, its checksum does not match; run featurize to repair it")
+    try:
+        table = pq.ParquetFile(pa.BufferReader(data)).read()
+        schema = _PLAN_SCHEMA if name == PLAN else _clip_schema(table.column_names)
+        complete = name == PLAN or {*CLIP_COLUMNS, "slot"} <= set(table.column_names)
+        if not table.schema.equals(schema) or not complete:
+            raise ValueError("other columns")
+    except (pa.ArrowException, ValueError, OSError) as error:
+        raise DamagedError(f"{storage}/{name}: foreign table; run featurize to repair it") from error
+    frame = table.to_pandas(split_blocks=True, self_destruct=True)  # else numbers are in memory twice
+    del table
+    pa.default_memory_pool().release_unused()
+    return frame.astype({"manually_verified": "Int8"} if name == CLIPS else {})
+
+
+def write_tables(
+    storage: Storage, clips: pd.DataFrame, plan: pd.DataFrame, generation: int, durable: bool = False
+) -> None:
+    """Replace the tables of a cache, or make them; a process that is killed meanwhile leaves a readable cache."""
+    tables = {PLAN: _parquet(plan, _PLAN_SCHEMA), CLIPS: _parquet(clips, _clip_schema(clips.columns))}
+    new = {name: checksum(data) for name, data in tables.items()}
+    last = _manifest_bytes(generation, new)
+    if storage.holds(MANIFEST, last) and all(storage.holds(name, data) for name, data in tables.items()):
+        return
+    storage.write(MANIFEST, _manifest_bytes(generation, _present(storage), new), durable)
+    for name, data in tables.items():  # the plan first: clips name its rows
+        storage.write(name, data, durable)
+    storage.write(MANIFEST, last, durable)
+
+
+def _present(storage: Storage) -> dict[str, str]:
+    """The checksums of the tables as they are, "" where one is missing or does not count."""
+    try:
+        manifest = read_manifest(storage)
+    except CacheError:
+        return {PLAN: "", CLIPS: ""}
+    present = {}
+    for name, counts in {PLAN: manifest.plan, CLIPS: manifest.clips}.items():
+        try:
+            found = checksum(storage.read(name))
+        except OSError:
+            found = ""
+        present[name] = found if found in counts else ""
+    return present
+
+
+def _manifest(body: dict) -> Manifest:
+    if body["earmark"] == "archive":
+        raise CacheError("must be that of a cache, got that of an archive; make a cache of it with `cache unpack`")
+    if body["earmark"] != "cache":
+        raise ValueError("foreign")
+    if type(body["version"]) is not int or body["version"] != VERSION:
+        raise CacheError(f"cache version must be {VERSION}, got {body['version']!s:.20}; update earmark to read it")
+    generation, next_ = body["generation"], body["next"]
+    sums = [body, *([next_] if next_ is not None else [])]
+    if type(generation) is not int or not 0 <= generation < 1 << 53:
+        raise ValueError("generation must be a count")
+    if not all(isinstance(each[name], str) for each in sums for name in ("clips", "plan")):
+        raise ValueError("checksums must be texts")
+    clips, plan = (tuple(dict.fromkeys(each[name] for each in sums)) for name in ("clips", "plan"))
+    return Manifest(generation, clips, plan)
+
+
+def _manifest_bytes(generation: int, present: dict[str, str], next_: dict[str, str] | None = None) -> bytes:
+    sums = [each and {"clips": each[CLIPS], "plan": each[PLAN]} for each in (present, next_)]
+    return signed({"earmark": "cache", "version": VERSION, "generation": generation, **sums[0], "next": sums[1]})
+
+
+def _clip_schema(columns) -> pa.Schema:
+    return pa.schema([(name, _CLIP_TYPES.get(name, pa.string())) for name in columns])
+
+
+def _parquet(frame: pd.DataFrame, schema: pa.Schema) -> bytes:
     sink = io.BytesIO()
     with pq.ParquetWriter(sink, schema, compression="zstd", store_schema=False) as writer:
         for first in range(0, max(1, len(frame)), _ROW_GROUP):
             rows = frame.iloc[first : first + _ROW_GROUP]
             table = pa.Table.from_pandas(rows, schema=schema, preserve_index=False)
             writer.write_table(table.replace_schema_metadata(None))
-        mark = (_MARK + _ZEROS).decode()
-        writer.add_key_value_metadata({"earmark": name, "version": str(VERSION), "checksum": mark})
-    data = sink.getvalue()
-    place, view = _digits(data), memoryview(data)
-    data = b"".join((view[: place.start], _checksum(data), view[place.stop :]))
-    write_if_changed(copy_path(path), data, durable)
-    write_if_changed(path, data, durable)
+    return sink.getvalue()
 
 
-def read_table(path: Path, name: str) -> pd.DataFrame:
-    """Read what `write_table` wrote.
-
-    Raises:
-        CacheError: the file is damaged, foreign or of a newer version.
-        FileNotFoundError: there is none.
-    """
-    data = path.read_bytes()
-    if _damaged(data):
-        mend = _MEND if name == "clips" or table_bytes(copy_path(path)) else _LOST
-        raise DamagedError(f"{path}: damaged, its checksum does not match; {mend}")
-    metadata = _metadata(data) or {}
-    if metadata.get(b"earmark") != name.encode():
-        raise CacheError(f"{path}: must be earmark's {name} table, got a foreign file; move it away")
-    version = metadata.get(b"version", b"?").decode(errors="replace")
-    if version.isdecimal() and int(version) > VERSION:
-        raise CacheError(
-            f"{path}: format version must be at most {VERSION}, got {version}; update earmark to read it"
-        )
-    table = pq.ParquetFile(pa.BufferReader(data)).read()
-    frame = table.to_pandas(split_blocks=True, self_destruct=True)  # else numbers are in memory twice
-    pa.default_memory_pool().release_unused()
-    return frame
-
-
-def copy_path(path: Path) -> Path:
-    """Where the second copy of a table lies."""
-    return path.parent / COPIES / path.name
-
-
-def table_bytes(path: Path) -> bytes | None:
-    """A table's bytes if they are sound; None where it is damaged, foreign or missing."""
+def _head(storage: Storage, key: str) -> bytes:
     try:
-        data = path.read_bytes()
+        return storage.read(key, 1 << 16)
     except OSError:
-        return None
-    return data if _intact(data) else None
-
-
-def mend_table(path: Path) -> None:
-    """Make a damaged or lost table anew from its copy, or the copy from the table.
-
-    Where both are damaged or the table is a foreign file they stay as they are.
-    """
-    data, copied = table_bytes(path), table_bytes(copy_path(path))
-    if data is not None and data != copied:
-        write_atomic(copy_path(path), data)
-    if data is None and copied is not None and (not path.exists() or is_damaged(path)):
-        write_atomic(path, copied)
-
-
-def is_damaged(path: Path) -> bool:
-    """Whether a file was a table of ours and does not hold what was written to it."""
-    return _damaged(path.read_bytes())
-
-
-_MEND = "run featurize to mend it"
-_LOST = (
-    "its copy in copies/ is not sound either: restore one of them, or move the cache away and run featurize again"
-)
-
-
-def _metadata(data: bytes) -> dict[bytes, bytes] | None:
-    """What a Parquet file says of itself; None where it cannot be read."""
-    try:
-        return pq.ParquetFile(pa.BufferReader(data)).metadata.metadata or {}
-    except (pa.ArrowException, ValueError, OSError):
-        return None
-
-
-def _damaged(data: bytes) -> bool:
-    """Not intact, and not a foreign file either: those can be read, and bear no mark of ours."""
-    if _intact(data):
-        return False
-    metadata = _metadata(data)
-    return metadata is None or _MARK in data or b"earmark" in metadata
-
-
-def _intact(data: bytes) -> bool:
-    return _MARK in data and data[_digits(data)] == _checksum(data)
-
-
-def _checksum(data: bytes) -> bytes:
-    """The xxh3 of a file as if its own digits were zeros."""
-    place, view = _digits(data), memoryview(data)
-    hashed = xxhash.xxh3_64(view[: place.start])
-    hashed.update(_ZEROS)
-    hashed.update(view[place.stop :])
-    return hashed.hexdigest().encode()
-
-
-def _digits(data: bytes) -> slice:
-    """Where a file's checksum is, after its last mark: the footer's metadata come after all that a user writes."""
-    begin = data.rfind(_MARK) + len(_MARK)
-    return slice(begin, begin + len(_ZEROS))
+        return b""

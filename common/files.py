@@ -28,18 +28,18 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
 
     Folders are made as needed. Where the block raises, `path` stays as it was.
     """
-    _make_folder(path.parent, durable)
+    make_folder(path.parent, durable)
     temporary = path.with_name(f".earmark-{secrets.token_hex(4)}-{path.name}")
     try:
         yield temporary
         if durable:
-            _sync(temporary)
+            sync(temporary)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     if durable:
-        _sync(path.parent)
+        sync(path.parent)
 
 
 def write_atomic(path: Path, data: bytes | memoryview, durable: bool = False) -> None:
@@ -57,14 +57,16 @@ def sweep(folder: Path) -> None:
             Path(root, name).unlink(missing_ok=True)  # its writer may be alive and rename it now
 
 
-def _make_folder(folder: Path, durable: bool) -> None:
+def make_folder(folder: Path, durable: bool = False) -> None:
+    """Make a folder and those above it that are missing; durable: return when their names are on the disk."""
     made = [path for path in (folder, *folder.parents) if durable and not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for path in reversed(made):
-        _sync(path.parent)
+        sync(path.parent)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file's bytes, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,5 +1,6 @@
 """Text for a terminal: names from outside made harmless, short lists, tables, durations and sizes."""
 
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
 
@@ -50,6 +51,20 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]], right: Iterab
         ).rstrip()
         for line in lines
     ]
+
+
+def help_text(text: str) -> str:
+    """A command's description for a terminal of 80 columns; paragraphs are set apart by empty lines.
+
+    tyro wraps none of it, and joins lines but for those that begin with a space.
+
+    >>> print(help_text("a b " * 30 + "\\n\\nc\\nd"))
+    a b a b a b a b a b a b a b a b a b a b a b a b a b a b a b a b a b a b a b a b
+     a b a b a b a b a b a b a b a b a b a b
+    <BLANKLINE>
+    c d
+    """
+    return "\n\n".join(textwrap.fill(part, 79, subsequent_indent=" ") for part in text.split("\n\n"))
 
 
 def duration(seconds: float) -> str:

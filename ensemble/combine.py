@@ -16,9 +16,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ensemble.description import dataset_difference
-from ensemble.errors import PredictionsError
-from ensemble.folder import PredictionsFolder
+from common.text import listed
+from ensemble.description import PredictionsError, dataset_difference
+from ensemble.predictions import PredictionsFolder
 
 
 def geometric_mean(weighted: Iterable[tuple[float, np.ndarray]]) -> np.ndarray:
@@ -28,6 +28,9 @@ def geometric_mean(weighted: Iterable[tuple[float, np.ndarray]]) -> np.ndarray:
         weighted: pairs of a weight (>= 0, not all 0) and an array (float, >= 0); taken one at a time.
     Returns:
         float64 of the arrays' shape; NaN where any array is NaN, else > 0.
+
+    >>> geometric_mean([(1, np.array([0.1, 0.4])), (1, np.array([0.4, 0.4]))])
+    array([0.2, 0.4])
     """
     log_sum, weight_sum = 0.0, 0.0
     for weight, probabilities in weighted:
@@ -44,8 +47,6 @@ def combined_test_predictions(folders: Sequence[PredictionsFolder], weights: Seq
         weights: of each folder, >= 0, not all 0.
     Returns:
         float64 [n_test, n_labels].
-    Raises:
-        PredictionsError: a fold's predictions are missing or bad.
     """
     return geometric_mean(
         (weight, folder.test_predictions(fold))
@@ -55,15 +56,10 @@ def combined_test_predictions(folders: Sequence[PredictionsFolder], weights: Seq
 
 
 def combined_oof(folders: Sequence[PredictionsFolder], weights: Sequence[float]) -> np.ndarray:
-    """The mean of the folders' out-of-fold predictions.
+    """The mean of the out-of-fold predictions of the same folders and weights.
 
-    Args:
-        folders: for the same clips and labels (see `refuse_misfits`).
-        weights: of each folder, >= 0, not all 0.
     Returns:
         float64 [n_train, n_labels]; NaN for clips that some folder has no out-of-fold prediction for.
-    Raises:
-        PredictionsError: a fold's predictions are missing or bad.
     """
     return geometric_mean(
         (weight * len(folder.finished), folder.oof())
@@ -72,32 +68,22 @@ def combined_oof(folders: Sequence[PredictionsFolder], weights: Sequence[float])
 
 
 def refuse_misfits(folders: Sequence[PredictionsFolder]) -> None:
-    """Make sure that all folders are for the same clips and labels, in one order.
-
-    Raises:
-        PredictionsError: one differs from the first; says in what, in which row, and how.
-    """
+    """Raise a PredictionsError unless all folders are for the same clips and labels, in one order."""
     first = folders[0]
     for folder in folders[1:]:
-        if differing := dataset_difference(first.description, folder.description):
+        if differing := dataset_difference(first, folder):
             raise PredictionsError(
-                f"{folder.path}: {differing.what} must be {differing.expected} as in {first.path}, "
-                f"got {differing.found}; combine only predictions of one dataset"
+                f"{folder.path}: {differing}, unlike {first.path}; combine only predictions of one dataset"
             )
 
 
 def refuse_unfinished(folders: Sequence[PredictionsFolder]) -> None:
-    """Make sure that no folder lacks a fold.
-
-    Raises:
-        PredictionsError: one does; names the folds.
-    """
+    """Raise a PredictionsError that names the folds which a folder lacks, if one does."""
     for folder in folders:
-        if folder.missing:
-            names = ", ".join(map(str, folder.missing))
+        if missing := folder.missing:
             raise PredictionsError(
-                f"{folder.path}: finished folds must be all {folder.n_folds}, got {len(folder.finished)} "
-                f"(missing: {names}); train the rest, or combine what is there (--partial)"
+                f"{folder.path}: {len(missing)} of {folder.n_folds} folds are not finished ({listed(missing)}); "
+                "train them, or combine the others with --partial"
             )
 
 

@@ -1,34 +1,53 @@
-"""Scores of predictions against single labels: accuracy and MAP@3.
+"""Accuracy and MAP@3 of predictions, and the ranking of labels that scores and submissions share.
 
-Both rank labels as a submission does, so that ties count as they are written there. No clips, no score: NaN.
+Each clip has one right label. A score over no clips is NaN.
 """
 
 import numpy as np
 
-from ensemble.ranking import best_labels
 
-
-def accuracy(probabilities: np.ndarray, labels_index: np.ndarray) -> float:
-    """The share of clips whose most probable label is right.
+def best_labels(probabilities: np.ndarray, n_best: int = 3) -> np.ndarray:
+    """Rank the labels of each clip; labels of equal probability keep their order.
 
     Args:
         probabilities: float [n_clips, n_labels].
-        labels_index: int [n_clips], the right label of each clip, in [0, n_labels).
+        n_best: how many labels to give for each clip, at most.
+    Returns:
+        int64 [n_clips, min(n_best, n_labels)], label ids, the most probable first.
+
+    >>> best_labels(np.array([[0.1, 0.4, 0.2, 0.3]]))
+    array([[1, 3, 2]])
+    """
+    return np.argsort(-probabilities, axis=1, kind="stable")[:, :n_best]
+
+
+def accuracy(probabilities: np.ndarray, labels_index: np.ndarray) -> float:
+    """The share of clips whose most probable label is the right one.
+
+    Args:
+        probabilities: float [n_clips, n_labels].
+        labels_index: int [n_clips], the id of each clip's right label, 0 to n_labels - 1.
     Returns:
         0 to 1; NaN where there are no clips.
+
+    >>> accuracy(np.array([[0.6, 0.4], [0.3, 0.7]]), np.array([0, 0]))
+    0.5
     """
     return _mean_score(probabilities, labels_index, np.array([1.0]))
 
 
 def map3(probabilities: np.ndarray, labels_index: np.ndarray) -> float:
-    """Mean average precision at 3 for single labels: 1, 1/2 or 1/3 where the first three hold the right one.
+    """Mean average precision at 3: a clip scores 1, 1/2 or 1/3 if its right label is first, second or third.
 
     Args:
         probabilities: float [n_clips, n_labels].
-        labels_index: int [n_clips], the right label of each clip, in [0, n_labels).
+        labels_index: int [n_clips], the id of each clip's right label, 0 to n_labels - 1.
     Returns:
         0 to 1; NaN where there are no clips.
     Source: https://www.kaggle.com/c/freesound-audio-tagging/overview/evaluation
+
+    >>> map3(np.array([[0.6, 0.4], [0.3, 0.7]]), np.array([0, 0]))
+    0.75
     """
     return _mean_score(probabilities, labels_index, 1 / np.arange(1.0, 4.0))
 

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from common.text import listed, table
 from ensemble.combine import combined_oof
-from ensemble.folder import PredictionsFolder
 from ensemble.metrics import accuracy, map3
+from ensemble.predictions import PredictionsFolder
 
-_HEADER = ("model", "trainable parameters", "folds", "clips", "OOF accuracy", "OOF MAP@3", "predictions")
+_HEADER = ("model", "parameters", "folds", "clips", "accuracy", "MAP@3", "predictions")
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,7 @@ class Row:
 
 
 def folder_row(folder: PredictionsFolder) -> Row:
-    """The row of one folder.
-
-    Raises:
-        PredictionsError: a fold's predictions are missing or bad.
-    """
+    """The row of one folder."""
     n_finished = len(folder.finished)
     folds = f"{n_finished}" if n_finished == folder.n_folds else f"{n_finished} of {folder.n_folds}"
     config = folder.config
@@ -44,29 +42,39 @@ def folder_row(folder: PredictionsFolder) -> Row:
 
 
 def ensemble_row(folders: Sequence[PredictionsFolder], weights: Sequence[float]) -> Row:
-    """The row of an ensemble: parameters and folds summed, scores over the clips that every folder scores.
-
-    Raises:
-        PredictionsError: a fold's predictions are missing or bad.
-    """
+    """The row of an ensemble: parameters and folds summed, scores over the clips that every folder scores."""
     n_parameters = sum(folder.config["n_parameters"] for folder in folders)
     folds = str(sum(len(folder.finished) for folder in folders))
     scores = _scores(folders[0], combined_oof(folders, weights))
     return Row("ensemble", n_parameters, folds, *scores, f"all {len(folders)}")
 
 
-def format_table(rows: Sequence[Row]) -> str:
-    """Lay rows out under their header, text to the left and numbers to the right."""
-    lines = [_HEADER, *(row.cells() for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    last = len(_HEADER) - 1
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column in (0, last) else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
+def result_table(folders: Sequence[PredictionsFolder], weights: Sequence[float]) -> list[str]:
+    """The lines of the table of some folders, with a row for their ensemble if they are several, and its notes.
+
+    Folders that lie side by side are named without the folder that they lie in.
+    """
+    rows = [folder_row(folder).cells() for folder in folders]
+    if len({folder.path.parent for folder in folders}) == 1:
+        rows = [(*cells[:-1], Path(cells[-1]).name or cells[-1]) for cells in rows]
+    notes = []
+    if len(folders) > 1:
+        rows.append(ensemble_row(folders, weights).cells())
+        notes = _scored_note(folders)
+    return [*table(_HEADER, rows, right=range(1, 6)), *notes]
+
+
+def _scored_note(folders: Sequence[PredictionsFolder]) -> list[str]:
+    """What to say where the folders have scores for different clips, so that their rows cannot be compared."""
+    scored = np.array([folder.scored for folder in folders])
+    if (scored == scored[0]).all():
+        return []
+    pairs = zip(scored.sum(axis=1), folders, strict=True)
+    counts = listed((f"{n_clips:,} in {folder.path}" for n_clips, folder in pairs), most=20)
+    return [
+        f"note: the folders score different training clips ({counts}); "
+        f"the ensemble's row is over the {scored.all(axis=0).sum():,} clips that all of them score"
+    ]
 
 
 def _scores(folder: PredictionsFolder, oof: np.ndarray) -> tuple[int, float, float]:

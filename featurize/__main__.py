@@ -1,114 +1,107 @@
 """`python -m featurize`: decode every recording of a dataset once, into its cache."""
 
-import logging
 import os
-import signal
 import sys
-import warnings
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
 
-if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while libraries are imported, Ctrl-C just ends
+from common.command import DONE, SOME_FAILED, Command, ctrl_c_ends_at_once
+
+if __name__ == "__main__":
+    ctrl_c_ends_at_once()  # while libraries are imported
 
 import tyro
 
-from cache.errors import CacheError
-from cache.places import require_disk
-from featurize.dataset import DatasetError, read_dataset
-from featurize.engine import ClusterError, ClusterLostError, WorkerKilledError
-from featurize.job import StoppedError
-from featurize.progress import FeaturizeProgress
-from featurize.report import plan_lines, summarize, summary_lines
+from common import EarmarkError
+from common.progress import progress
+from common.text import help_text
+from featurize.datasets import read_dataset
+from featurize.job import Job
 from featurize.run import plan_run, run
-from featurize.settings import Settings, SettingsError, check
-from featurize.work import Work
+from featurize.settings import Settings, check
+from featurize.summary import plan_lines, summarize, summary_lines
+from featurize.todo import Todo
 
-_STOPPED, _READER_GONE = 130, 141
-_GO_ON = "what is done is kept: run the same command again to go on"
+_DESCRIPTION = """Decode every recording of a dataset once, into a cache of features that training maps into memory.
+
+Reads the Kaggle layout: DATA/train.csv (fname,label[,manually_verified]), DATA/audio_train/,
+DATA/sample_submission.csv, DATA/audio_test/; wav, flac, ogg and mp3. Rerun the command to resume a run that was
+stopped or killed, and to compute what is new after the dataset has changed.
+
+Give --debug for the traceback of an unexpected error. Exit codes: 0 done, 1 done but some clips failed, 2 wrong
+input or usage, 130 stopped by Ctrl-C."""
+_RESUME = "finished work is kept: rerun the command to resume"
 
 
-def main(settings: Settings | None = None) -> int:
-    """Parse unless that is done, run, and turn errors into one line and an exit code."""
-    settings = settings or _parse()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command, with the arguments of this process unless given; returns its exit code."""
+    command = Command("featurize", _RESUME)
+    return command.run(partial(_featurize, command), arguments)
+
+
+def _featurize(command: Command, arguments: list[str]) -> int:
+    settings = tyro.cli(
+        Settings,
+        prog="python -m featurize",
+        description=help_text(_DESCRIPTION),
+        args=arguments,
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+    check(settings)
     try:
-        check(settings)
-        return _featurize(settings)
-    except BrokenPipeError:
-        return _reader_is_gone()
-    except (CacheError, DatasetError, SettingsError, StoppedError) as error:
-        _say(str(error))
+        return _run(command, settings)
     except OSError as error:
-        _say(f"{error.filename or settings.cache_path}: {error.strerror or error}; {_GO_ON}")
-    except (ClusterLostError, WorkerKilledError) as error:
-        _say(f"{error}; {_GO_ON}")
-    except ClusterError as error:
-        _say(str(error))
-    except KeyboardInterrupt:
-        warnings.simplefilter("ignore")  # of what the interrupt leaves behind in other libraries
-        logging.disable()
-        sys.unraisablehook = lambda unraisable: None
-        return _STOPPED
-    return 2
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise EarmarkError(
+            f"{error.filename or settings.data.cache_folder}: {error.strerror or error}; {_RESUME}"
+        ) from error
 
 
-def _parse() -> Settings:
-    try:
-        return tyro.cli(Settings, prog="python -m featurize", config=(tyro.conf.FlagCreatePairsOff,))
-    except BrokenPipeError:  # of the help
-        sys.exit(_reader_is_gone())
+def _run(command: Command, settings: Settings) -> int:
+    folder, cache, features = settings.data.folder, settings.data.cache_folder, settings.features
+    if settings.data.demo:
+        from featurize.demo import write_demo  # here, as its synthesis takes half of the start-up time
+
+        command.say(f"{folder}: {write_demo(folder.path())} clips synthesised")
+    dataset = read_dataset(folder, settings.data.limit)
+    if settings.run.dry_run:
+        command.result(list(plan_lines(plan_run(dataset, cache, features.specifications, settings.run))))
+        return DONE
+    with ExitStack() as shown:
+        on_plan, on_job = _shown_by(command, shown)
+        todo, seconds = run(dataset, cache, features.specifications, settings.run, on_plan, on_job)
+    summary = summarize(todo)
+    command.result(list(summary_lines(todo, summary, seconds)))
+    return SOME_FAILED if len(summary.failed) else DONE
 
 
-def _reader_is_gone() -> int:
-    """End as a command that a closed pipe kills: quietly, as the shell's 128 + SIGPIPE."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return _READER_GONE
+def _shown_by(command: Command, shown: ExitStack) -> tuple[Callable[[Todo], None], Callable[[Job], None]]:
+    """Functions that print the plan and show progress."""
+    bar, begun, audio_s = None, 0.0, 0.0
 
+    def on_plan(todo: Todo) -> None:
+        nonlocal bar, begun
+        for line in plan_lines(todo):
+            command.say(line)
+        if todo.jobs:
+            bar, begun = shown.enter_context(progress("featurize", len(todo.jobs.slots))), time.monotonic()
 
-def _featurize(settings: Settings) -> int:
-    if settings.demo:
-        from featurize.demo import write_demo  # imported here, as its synthesis takes half of the start-up time
+    def on_job(job: Job) -> None:
+        nonlocal audio_s
+        audio_s += job.seconds
+        bar.advance(len(job.slots), f"{audio_s / (time.monotonic() - begun):,.0f} times real time")
 
-        require_disk(settings.data_path, "hold what --demo makes")
-        _say(f"{settings.data}: {write_demo(settings.data_path)} clips synthesised")
-    dataset = read_dataset(settings.data_path, settings.limit)
-    if settings.dry_run:
-        work = plan_run(dataset, settings.cache_path, settings.specifications, settings.options)
-        print("\n".join(plan_lines(work)), flush=True)
-        return 0
-    with FeaturizeProgress() as progress:
-
-        def begin(work: Work) -> None:
-            for line in plan_lines(work):
-                _say(line)
-            progress.begin(len(work.jobs.slots))
-
-        work, seconds = run(
-            dataset,
-            settings.cache_path,
-            settings.specifications,
-            settings.options,
-            on_plan=begin,
-            on_job=lambda job: progress.advance(len(job.slots), job.seconds),
-        )
-    summary = summarize(work)
-    print("\n".join(summary_lines(work, summary, seconds)), flush=True)
-    return 1 if summary.failed else 0
-
-
-def _say(line: str) -> None:
-    print(f"featurize: {line}", file=sys.stderr, flush=True)
+    return on_plan, on_job
 
 
 if __name__ == "__main__":
-    given = _parse()
-    code = main(given)
-    if code == _STOPPED:
-        _say(f"stopped; {_GO_ON}")
-    # Jobs that were cut short may be inside C++ code, which an orderly end of the interpreter aborts. Of worker
-    # processes all are gone by now, and what they shared is cleared away in order alone.
-    if code > 1 and given.engine != "processes":
+    code = main()
+    if code > SOME_FAILED and threading.active_count() > 1:
+        # A job that was cut short may be inside C++ code, which an orderly end of the interpreter aborts.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -1,32 +1,55 @@
 """Decoding: a recording's header, its digest, and its samples as one float32 channel.
 
-libsndfile, through soundfile, reads wav, flac, ogg, mp3 and what else it knows, at any rate and width. A
-recording with less data than its header claims is used as far as it goes and marked truncated.
+libsndfile, through soundfile, reads wav, flac, ogg, mp3 and what else it knows, at any rate and width, by the
+content and whatever the name. A plain 16-bit wav needs no library. A recording's bytes are read once where they fit
+in memory: digest and samples are then of the same bytes. A recording with less data than its header claims is used
+as far as it goes and marked truncated.
 """
 
+import io
 import os
-import sys
+import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile as sf
 import xxhash
 
-from featurize.riff import WavData, plain_header, wav_data, with_sizes
+from featurize.buffers import Buffers
+from featurize.wav_header import HEAD_BYTES, head_with_sizes, plain_header, wav_data
 
-_LONG = 1 << 22  # samples: 95 s at 44.1 kHz, 17 MB
+HELD_BYTES = 1 << 26  # a larger file is not held in memory
 _BLOCK = 1 << 20  # samples a read
 _CODEC_BLOCK = 1 << 14  # where data may break off in the middle: what is lost then is at most a block
 _MIN_RATE = 100  # Hz; a header that says less is taken for a lie, as its clip would fill the disk once resampled
+_MOST_HOURS = 24 * 7  # a few KB of FLAC can claim years of silence, which would fill the disk
 # No codec packs real sound tighter than this many samples a byte; a header that claims more is not believed.
 _PLAUSIBLE_SAMPLES_PER_BYTE = 64
+_OGG_TAIL = 1 << 17  # bytes at the end of an Ogg file that hold its last page whole: a page has at most 65,307
 
 
 class DecodeError(ValueError):
     """A recording that cannot be decoded; the message is the reason."""
+
+
+class ReadError(OSError):
+    """A recording that cannot be read now; the message is the reason."""
+
+    @classmethod
+    def of(cls, error: Exception) -> "ReadError":
+        """The same error, in the system's words."""
+        return cls(getattr(error, "strerror", None) or str(error))
+
+
+class ChangedError(ReadError):
+    """A recording is not what it was when it was planned, or when it was read before."""
+
+    def __init__(self, what: str = "changed since it was planned; touch it and run featurize again to take it in"):
+        super().__init__(what)
 
 
 @dataclass(frozen=True)
@@ -38,104 +61,232 @@ class Header:
 
 
 class Recording:
-    """A recording: its samples in blocks, as often as they are asked for; kept in memory unless it is long.
+    """An open recording: its digest, and its samples in blocks, as often as they are asked for.
 
-    sample_rate: Hz. is_long: more samples than are kept in memory. truncated: whether data was missing, known once
-    the blocks have been read.
+    digest: the xxh3-128 of its bytes. size, mtime_ns: of the file that was opened; the length and 0 for bytes.
+    sample_rate: Hz. truncated: whether data was missing, known once the blocks have been read.
+
+    >>> import io, soundfile
+    >>> soundfile.write(file := io.BytesIO(), np.zeros(800), 8000, format="FLAC")
+    >>> with Recording(file.getvalue(), Header(8000, 800)) as recording:
+    ...     len(recording.samples()), recording.truncated
+    (800, False)
     """
 
-    def __init__(self, path: Path, header: Header):
-        """header: as `read_header` gave it; no more samples than it says are taken."""
-        self.path, self.header = path, header
-        self.sample_rate = header.native_rate
-        self.is_long = header.native_samples > _LONG
-        self.truncated = False
+    def __init__(self, source: Path | bytes, header: Header, buffers: Buffers | None = None):
+        """Open a recording, a file or its bytes, and read it once.
+
+        header: as `read_header` gave it; no more samples than it says are taken.
+
+        Raises:
+            ReadError: it cannot be read, is not a file, or changed while it was read.
+        """
+        self.header, self.sample_rate, self.truncated = header, header.native_rate, False
+        self._buffers = buffers or Buffers()
+        self._data: memoryview | None = memoryview(source) if isinstance(source, bytes) else None
+        self._file: BinaryIO | None = None
+        if self._data is not None:
+            self.size, self.mtime_ns, self.digest = len(source), 0, xxhash.xxh3_128_hexdigest(source)
+            return
+        try:
+            self._file = _open(source)
+            self.size, self.mtime_ns = self._look()
+            if self.size <= HELD_BYTES:
+                self._data = self._read_all()
+                self.digest = xxhash.xxh3_128_hexdigest(self._data)
+            else:
+                self.digest = _hashed(self._file)
+            self._check_unchanged()
+            if self._data is not None:
+                self.close()
+        except BaseException as error:
+            self.close()
+            if isinstance(error, OSError) and not isinstance(error, ReadError):
+                raise ReadError.of(error) from error
+            raise
+
+    def __enter__(self) -> "Recording":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file:
+            self._file.close()
+            self._file = None
+
+    def samples(self) -> np.ndarray:
+        """All samples, float32 [n], valid until the next recording with the same buffers; raises as `blocks`."""
+        out = self._buffers.take("samples", (self.header.native_samples,))
+        plain, n_samples = self._plain(), 0
+        if plain is not None:
+            self.truncated = len(plain) < self.header.native_samples
+            return _mono(plain, out)
+        for block in self.blocks():
+            out[n_samples : n_samples + len(block)] = block
+            n_samples += len(block)
+        return out[:n_samples]
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """float32 [n] each: the mean of the channels.
+        """float32 [n] each, the mean of the channels; a block is valid until the next.
 
         Raises:
             DecodeError: not a recording, or a sample is not finite.
-            OSError: the file cannot be read.
+            ReadError: the file cannot be read, or changed meanwhile.
         """
-        if os.path.getsize(self.path) == 0:
-            return
-        wav, n_samples = wav_data(self.path), 0
-        try:
-            with _open(self.path, wav) as file:
-                self._check(file)
-                for block in _blocks(file, self.header.native_samples):
-                    n_samples += len(block)
-                    yield _finite(_mono(block))
-        except sf.LibsndfileError as error:
-            raise DecodeError(
-                f"not a recording that libsndfile can decode ({error.error_string.strip('. ')})"
-            ) from error
-        self.truncated = n_samples < self.header.native_samples or bool(wav and wav.truncated)
+        plain, n_samples, lacks_data = self._plain(), 0, False
+        if plain is not None:
+            n_samples = len(plain)
+            for first in range(0, n_samples, _BLOCK):
+                block = plain[first : first + _BLOCK]
+                yield _mono(block, self._buffers.take("block", (len(block),)))
+        elif self.size:
+            try:
+                with _decoding(self._file or io.BytesIO(self._data)) as (file, lacks_data):
+                    self._check_header(file)
+                    has_integers = file.subtype.startswith("PCM_") or file.subtype in ("ULAW", "ALAW")
+                    for block in _blocks(file, self.header.native_samples):
+                        n_samples += len(block)
+                        mono = _mono(block, np.empty(len(block), np.float32))
+                        yield mono if has_integers else _finite(mono)
+            except sf.LibsndfileError as error:
+                reason = error.error_string.strip(". ")
+                raise DecodeError(f"not a recording that libsndfile can decode ({reason})") from error
+            self._check_unchanged()
+        self.truncated = n_samples < self.header.native_samples or lacks_data
 
-    @cached_property
-    def samples(self) -> np.ndarray:
-        """All of them, float32 [n_samples]; raises as `blocks` does."""
-        blocks = list(self.blocks())
-        return blocks[0] if len(blocks) == 1 else np.concatenate([np.empty(0, np.float32), *blocks])
+    def _plain(self) -> np.ndarray | None:
+        """int16 [n, channels]: the samples of a plain 16-bit wav in memory; None for any other recording."""
+        if self._data is None or not (wav := plain_header(self._data[:HEAD_BYTES], self.size)):
+            return None
+        if not wav.is_int16 or wav.rate != self.header.native_rate:
+            return None
+        samples = np.frombuffer(self._data, "<i2", wav.n_samples * wav.channels, wav.offset)
+        return samples.reshape(-1, wav.channels)[: self.header.native_samples]
 
-    def _check(self, file: sf.SoundFile) -> None:
-        if file.samplerate < _MIN_RATE:
-            raise DecodeError(f"its sample rate must be at least {_MIN_RATE} Hz, got {file.samplerate}")
+    def _read_all(self) -> memoryview:
+        data = memoryview(self._buffers.take("file", (self.size,), "uint8"))
+        n_read = 0
+        while n_read < self.size and (n := self._file.readinto(data[n_read:])):
+            n_read += n
+        return data[:n_read]
+
+    def _look(self) -> tuple[int, int]:
+        found = os.fstat(self._file.fileno())
+        return found.st_size, found.st_mtime_ns
+
+    def _check_unchanged(self) -> None:
+        if self._file and self._look() != (self.size, self.mtime_ns):
+            raise ChangedError("changed while it was read; run featurize again")
+
+    def _check_header(self, file: sf.SoundFile) -> None:
+        """Refuse a recording that nobody could decode, with the reason, or that the plan has no room for."""
+        n_samples = 0 if self.header.native_rate else _n_samples(file, self.size)
+        if reason := _absurd(file.samplerate, n_samples):
+            raise DecodeError(reason)
         if not self.header.native_rate:
             raise DecodeError("its header could not be read when it was planned; touch it and run featurize again")
 
 
-def read_header(path: Path) -> Header:
-    """Read a recording's header; 0 Hz and 0 samples for what is not a recording: decoding finds the reason.
+def read_header(source: Path | bytes) -> Header:
+    """Read the header of a recording, a file or its bytes; 0 Hz and 0 samples for what is not a recording.
 
-    mp3 headers only estimate, and some headers lie: those are measured by decoding.
+    Decoding finds the reason. mp3 headers only estimate, some lie, and some leave the length out: those recordings
+    are measured by decoding.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: the file cannot be read, or is not a file.
     """
-    if plain := plain_header(path):
-        return Header(*plain)
-    try:
-        wav = wav_data(path)
-        with _open(path, wav) as file:
-            n_samples = wav.n_samples if wav and wav.streamed else file.frames
-            believable = n_samples <= _PLAUSIBLE_SAMPLES_PER_BYTE * os.path.getsize(path)
-            if file.format == "MPEG" or not believable:
-                n_samples = sum(len(block) for block in _blocks(file, sys.maxsize))
-            return Header(file.samplerate, n_samples) if file.samplerate >= _MIN_RATE else Header(0, 0)
-    except sf.SoundFileError:
-        return Header(0, 0)
+    with io.BytesIO(source) if isinstance(source, bytes) else _open(source) as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(0)
+        if plain := plain_header(stream.read(HEAD_BYTES), size):
+            return Header(plain.rate, plain.n_samples)
+        try:
+            with _decoding(stream) as (file, _):
+                header = Header(file.samplerate, _n_samples(file, size))
+        except sf.SoundFileError:
+            return Header(0, 0)
+        return Header(0, 0) if _absurd(header.native_rate, header.native_samples) else header
 
 
 def digest(path: Path) -> str:
     """The xxh3-128 of a file's bytes.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: the file cannot be read, or is not a file.
     """
+    with _open(path) as file:
+        return _hashed(file)
+
+
+def _open(path: Path) -> io.FileIO:
+    """Open a regular file. To open a pipe would wait for ever."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except ValueError as error:  # a NUL in it
+        raise ReadError("not a name that a file can have") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ChangedError("must be a file, got a folder or a device; put the recording there")
+    return open(descriptor, "rb", buffering=0)
+
+
+def _hashed(file: io.FileIO) -> str:
     hashed, block = xxhash.xxh3_128(), bytearray(1 << 18)
-    with open(path, "rb", buffering=0) as file:
-        while n_bytes := file.readinto(block):
-            hashed.update(memoryview(block)[:n_bytes])
+    while n_bytes := file.readinto(block):
+        hashed.update(memoryview(block)[:n_bytes])
     return hashed.hexdigest()
 
 
-def decode(path: Path, header: Header) -> Recording:
-    """Decode a recording to mono; a long one when its blocks are asked for.
+class _Forward(sf.SoundFile):
+    """A recording that is read from its beginning to its end.
 
-    Raises:
-        DecodeError: not a recording, or a sample is not finite.
-        OSError: the file cannot be read.
+    soundfile seeks after each read if it can. In a FLAC whose header leaves its length out the last of these fails,
+    and takes the samples with it.
     """
-    recording = Recording(path, header)
-    if not recording.is_long:
-        _ = recording.samples
-    return recording
+
+    def seekable(self) -> bool:
+        return False
 
 
-def _open(path: Path, wav: WavData | None) -> sf.SoundFile:
-    return sf.SoundFile(with_sizes(path, wav) if wav and wav.streamed else path)
+class _Stream:
+    """A file for libsndfile, which takes a read error for the file's end: the error is kept.
+
+    head: bytes that stand in for the file's first.
+    """
+
+    def __init__(self, file: BinaryIO, head: bytes):
+        self._file, self._head, self.error = file, head, None
+        self.seek, self.tell = file.seek, file.tell
+
+    def readinto(self, buffer: memoryview) -> int:
+        begin = self._file.tell()
+        try:
+            n_bytes = self._file.readinto(buffer)
+        except OSError as error:
+            self.error = ReadError.of(error)
+            return 0
+        head = self._head[begin : begin + n_bytes]
+        buffer[: len(head)] = head
+        return n_bytes
+
+
+@contextmanager
+def _decoding(file: BinaryIO) -> Iterator[tuple[sf.SoundFile, bool]]:
+    """Open a recording with libsndfile; also whether the file ends before its samples do."""
+    wav = wav_data(file)
+    lacks_data = bool(wav and wav.truncated) or _is_cut_ogg(file)
+    stream = _Stream(file, head_with_sizes(file, wav) if wav and wav.streamed else b"")
+    file.seek(0)
+    try:
+        with _Forward(stream) as sound:
+            yield sound, lacks_data
+    finally:
+        if stream.error:
+            raise stream.error
 
 
 def _blocks(file: sf.SoundFile, n_samples: int) -> Iterator[np.ndarray]:
@@ -157,9 +308,48 @@ def _blocks(file: sf.SoundFile, n_samples: int) -> Iterator[np.ndarray]:
         n_read += len(block)
 
 
-def _mono(block: np.ndarray) -> np.ndarray:
-    mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
-    return np.multiply(mono, np.float32(1 / 32768), dtype=np.float32) if block.dtype == np.int16 else mono
+def _n_samples(file: sf.SoundFile, size: int) -> int:
+    """Samples per channel, measured where the header is not believed."""
+    if file.format != "MPEG" and file.frames <= _PLAUSIBLE_SAMPLES_PER_BYTE * size:
+        return file.frames
+    return sum(map(len, _blocks(file, _MOST_HOURS * 3600 * file.samplerate + 1)))
+
+
+def _absurd(sample_rate: int, n_samples: int) -> str:
+    """Why a recording of so many samples, at this rate (Hz), is refused; "" if it is not."""
+    if sample_rate < _MIN_RATE:
+        return f"its sample rate must be at least {_MIN_RATE} Hz, got {sample_rate}"
+    if n_samples > _MOST_HOURS * 3600 * sample_rate:
+        return f"it must be at most {_MOST_HOURS} h long, got more; cut it into parts"
+    return ""
+
+
+def _is_cut_ogg(file: BinaryIO) -> bool:
+    """Whether an Ogg file ends before its last page, the one that is marked as the end of its stream.
+
+    Source: RFC 3533, section 6: "OggS", version, flags (4: last page), ..., the number of segments in byte 26.
+    """
+    file.seek(0)
+    if file.read(4) != b"OggS":
+        return False
+    file.seek(max(0, file.seek(0, os.SEEK_END) - _OGG_TAIL))
+    tail = file.read(_OGG_TAIL)
+    page = tail[tail.rfind(b"OggS\0") :]
+    segments = page[27 : 27 + page[26]] if len(page) > 26 else b""
+    return not segments or len(page) < 27 + page[26] + sum(segments) or not page[5] & 4
+
+
+def _mono(block: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Fill out with the mean of the channels of a block, int16 or float32 [n, channels], and return it."""
+    out, channels = out[: len(block)], block.shape[1]
+    scale = np.float32((1 / 32768 if block.dtype == np.int16 else 1) / channels)
+    if channels == 1:
+        return np.multiply(block[:, 0], scale, out=out)
+    np.add(block[:, 0], block[:, 1], out=out, dtype=np.float32)
+    for channel in range(2, channels):
+        out += block[:, channel]
+    out *= scale
+    return out
 
 
 def _finite(samples: np.ndarray) -> np.ndarray:

@@ -1,40 +1,55 @@
 """One job: decode the clips of one group once, and write that group's chunks in every store that lacks them.
 
-A chunk's bytes depend on the group's recordings and the store's specification alone: not on the other jobs,
-their order, or what was there before.
+A chunk's bytes depend on the group's recordings and the store's specification alone: not on the other stores of the
+job, other jobs, their order, or what was there before.
+
+A clip of up to 95 s is decoded and computed in memory. A longer one is streamed twice, in blocks: once for the
+numbers that all of its features depend on, once for the features. Both give the same bytes.
 """
 
-import os
-import stat
-from collections.abc import Callable
-from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from importlib.metadata import version
 
-from cache.receipts import Receipt, Status
-from featurize.bucket import local_files
-from featurize.decode import DecodeError, Header, decode, digest
-from featurize.page import Page, Target
-from featurize.waveform import waveform_of
+import numpy as np
+import soundfile
+
+from cache.receipts import Receipt, SlotResult, Status
+from cache.specification import Specification
+from cache.storage import Storage, each
+from cache.writer import GroupWriter
+from common import EarmarkError
+from common.text import escaped
+from featurize.buffers import Buffers
+from featurize.decode import ChangedError, DecodeError, Header, ReadError, Recording
+from featurize.features import KINDS, Need, inputs, need_of
+from featurize.resample import cut, longest, sounding
+
+LONG_SAMPLES = 1 << 22  # at any rate that is needed: a clip with more is streamed
+BLOCK_SAMPLES = 1 << 20  # of a streamed block, at most, at any rate that is needed
+_FETCHED = 8  # recordings of a bucket that are in memory at a time
+_KEPT = threading.local()  # a thread's buffers, from job to job
+_COMPUTED_BY = ("librosa", "numba", "numpy", "scipy", "soundfile", "soxr")
 
 
-class StoppedError(ValueError):
+class StoppedError(EarmarkError):
     """A clip failed and the run was asked to stop at the first that does."""
-
-
-class _ChangedError(OSError):
-    """A recording is not the one that was planned."""
 
 
 @dataclass(frozen=True)
 class Slot:
     """A slot to fill: its number, and what the plan says of its recording; digest "" where not read yet.
 
-    offsets: where it begins in its group, in samples or frames, for each of the job's targets.
+    folder, file: the dataset's folder and the recording's path below it. offsets: where the slot begins in its
+    group, in samples or frames, for each of the job's targets.
     """
 
     number: int
-    path: Path
+    folder: Storage
+    file: str
     size: int
     mtime_ns: int
     digest: str
@@ -43,8 +58,24 @@ class Slot:
 
 
 @dataclass(frozen=True)
+class Target:
+    """A store that lacks features of a group.
+
+    earlier: the group's receipt of an earlier run. Its results stay where the bytes on disk still have their
+    checksums, but for those of the slots in `again`, which are computed again. others: where slots begin that the
+    job does not name, and whose earlier results are to stay as well.
+    """
+
+    store: Storage
+    specification: Specification
+    earlier: Receipt | None = None
+    again: frozenset[int] = frozenset()
+    others: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Job:
-    """A group: its slots, the chunks it takes, the stores that lack it."""
+    """A group: its slots in the order of their offsets, the chunks that it takes, the stores that lack it."""
 
     group: int
     n_chunks: int
@@ -61,70 +92,195 @@ class Job:
 def run_job(job: Job, durable: bool = False, before_commit: Callable[[], None] = lambda: None) -> list[Receipt]:
     """Fill a group's chunks and write them, and their receipts, one for each target.
 
+    A slot whose recording cannot be decoded gets the status FAILED and the reason. Where a recording cannot be
+    read, or is not the planned one, the slot is also marked to be tried again (`retry`), and an earlier result that
+    was to be computed again stays: its status is then not FAILED, while `retry` and `reason` are set.
+
     Args:
-        durable: as in `write_atomic`.
-        before_commit: called when all is computed and nothing written; what it raises keeps it so.
+        durable: as in `Storage.write`.
+        before_commit: called when all is computed, before anything counts; what it raises keeps all as it was.
     Raises:
         StoppedError: a clip failed and the job was to stop at that.
         OSError: a chunk or a receipt could not be written.
+        ValueError: a specification that cannot be computed.
     """
-    pages = [Page(target, job.group, job.n_chunks) for target in job.targets]
-    places = {slot.number: _places(slot, pages) for slot in job.slots}
-    with closing(local_files([slot.path for slot in job.slots if places[slot.number]])) as files:
-        for slot in job.slots:
-            if places[slot.number]:
-                _fill(slot, next(files), places[slot.number])
+    buffers = _KEPT.__dict__.setdefault("buffers", Buffers())
+    with ExitStack() as stack:
+        outputs = [_Output(job, number, durable, before_commit, buffers) for number in range(len(job.targets))]
+        for output in outputs:
+            stack.enter_context(output.writer)
+        lacking = [slot for slot in job.slots if any(output.lacks(slot) for output in outputs)]
+        sources = stack.enter_context(closing(_sources(lacking)))
+        for slot, source in zip(lacking, sources, strict=True):
+            of_slot = [output for output in outputs if output.lacks(slot)]
+            _fill(slot, source, of_slot, buffers)
             if job.stop_on_error:
-                _stop_if_failed(slot, pages)
-    before_commit()
-    return [page.commit(durable) for page in pages]
+                _stop_if_failed(slot, of_slot)
+        return [output.writer.commit(output.results.values(), computed_by()) for output in outputs]
 
 
-def _places(slot: Slot, pages: list[Page]) -> dict[Page, slice]:
-    """The slot's place in each page that lacks its result."""
-    return {
-        page: _place(page, slot, offset)
-        for page, offset in zip(pages, slot.offsets, strict=True)
-        if slot.number not in page.results
-    }
+@lru_cache(maxsize=1)
+def computed_by() -> dict[str, str]:
+    """The versions of the libraries that features depend on, libsndfile's among them."""
+    versions = {name: version(name) for name in _COMPUTED_BY}
+    return {**versions, "libsndfile": soundfile.__libsndfile_version__}
 
 
-def _place(page: Page, slot: Slot, offset: int) -> slice:
-    capacity = page.target.specification.capacity(slot.header.native_samples, slot.header.native_rate)
-    return slice(offset, offset + int(capacity))
+class _Output:
+    """A group in one store, while its slots are filled."""
+
+    def __init__(self, job: Job, number: int, durable: bool, before_commit: Callable[[], None], buffers: Buffers):
+        target = job.targets[number]
+        self.specification, self.kind = target.specification, KINDS[target.specification.kind]
+        self.need = need_of(target.specification)
+        shape = (target.specification.chunk_length, *target.specification.item_shape)
+        self.writer = GroupWriter(
+            target.store,
+            target.specification,
+            job.group,
+            job.n_chunks,
+            {**target.others, **{slot.number: slot.offsets[number] for slot in job.slots}},
+            target.earlier,
+            durable,
+            before_commit,
+            keep_retries=True,
+            memory=buffers.take(f"chunk {number}", shape, target.specification.dtype),
+        )
+        kept = self.writer.kept.items()
+        self.results = {slot: result for slot, result in kept if slot not in target.again}
+
+    def lacks(self, slot: Slot) -> bool:
+        """Whether a slot has no result yet."""
+        return slot.number not in self.results
+
+    def begin(self, slot: Slot, digest: str, largest: float) -> bool:
+        """Begin a slot; False, and its result, where its largest number cannot be worked with."""
+        try:
+            self.kind.value(self.specification, largest)
+        except ValueError as error:
+            self.fail(slot, digest, f"cannot be featurized ({error})")
+            return False
+        self.writer.begin(slot.number)
+        return True
+
+    def done(self, slot: Slot, digest: str, largest: float, truncated: bool) -> None:
+        """Note the result of a slot whose features are written."""
+        length, checksum = self.writer.end()
+        status = Status.TRUNCATED if truncated else Status.OK
+        self._note(
+            slot, digest, largest, status=status if length else Status.EMPTY, length=length, checksum=checksum
+        )
+
+    def fail(self, slot: Slot, digest: str, reason: str, retry: bool = False) -> None:
+        """Note why a slot has no features; an earlier result stays where the recording could not be read."""
+        earlier = self.writer.kept.get(slot.number)
+        if retry and earlier and earlier.status != Status.FAILED:
+            self.results[slot.number] = replace(self.writer.restore(slot.number), reason=reason, retry=True)
+            return
+        self.writer.blank(slot.number)
+        self._note(slot, digest, 0.0, status=Status.FAILED, reason=reason, retry=retry)
+
+    def _note(self, slot: Slot, digest: str, largest: float, **result) -> None:
+        self.results[slot.number] = SlotResult(
+            slot=slot.number,
+            digest=digest,
+            value=self.kind.value(self.specification, largest),
+            file=slot.file,
+            size=slot.size,
+            mtime_ns=slot.mtime_ns,
+            native_rate=max(0, slot.header.native_rate),
+            native_samples=slot.header.native_samples,
+            **result,
+        )
 
 
-def _fill(slot: Slot, file: Path | OSError, places: dict[Page, slice]) -> None:
-    """Decode a slot's recording, a file on this disk, once and fill it into each page."""
-    found = slot.digest
+def _sources(slots: list[Slot]) -> Iterator[object]:
+    """What each slot's recording is read from: a path, or (bytes, look) of an object; an error that it gave."""
+    if slots:
+        yield from each(_source, slots, slots[0].folder, _FETCHED)
+
+
+def _source(slot: Slot) -> object:
+    if slot.folder.is_local:
+        return slot.folder.path(slot.file)
     try:
-        if isinstance(file, OSError):
-            raise file
-        found = _digest_as_planned(slot, file)
-        waveform = waveform_of(decode(file, slot.header))
-        for page, place in places.items():
-            page.fill(slot.number, found, place, waveform)
-    except (DecodeError, OSError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        for page, place in places.items():
-            page.fail(slot.number, found, place, reason, retry=isinstance(error, OSError))
+        return slot.folder.read_with_look(slot.file)
+    except OSError as error:
+        return ReadError.of(error)
 
 
-def _digest_as_planned(slot: Slot, file: Path) -> str:
-    look = os.stat(file)
-    if not stat.S_ISREG(look.st_mode):
-        raise _ChangedError("must be a file, got a folder or a device; put the recording there")
-    found = digest(file)
-    planned = (
-        found == slot.digest if slot.digest else (look.st_size, look.st_mtime_ns) == (slot.size, slot.mtime_ns)
-    )
-    if not planned:
-        raise _ChangedError("changed since it was planned; touch it and run featurize again to take it in as it is")
-    return found
+def _fill(slot: Slot, source: object, outputs: list[_Output], buffers: Buffers) -> None:
+    """Decode a slot's recording once and write its features to each output."""
+    digest = slot.digest
+    try:
+        if isinstance(source, ReadError):
+            raise source
+        data, look = source if isinstance(source, tuple) else (source, None)
+        with Recording(data, slot.header, buffers) as recording:
+            digest = recording.digest
+            found = (look.size, look.mtime_ns) if look else (recording.size, recording.mtime_ns)
+            if digest != slot.digest if slot.digest else found != (slot.size, slot.mtime_ns):
+                raise ChangedError()
+            for trim_db in {output.need.trim_db: None for output in outputs}:
+                alike = [output for output in outputs if output.need.trim_db == trim_db]
+                _compute(slot, recording, trim_db, alike, buffers)
+    except (DecodeError, ReadError) as error:
+        for output in filter(lambda output: output.lacks(slot), outputs):
+            output.fail(slot, digest, str(error), retry=isinstance(error, ReadError))
 
 
-def _stop_if_failed(slot: Slot, pages: list[Page]) -> None:
-    for page in pages:
-        result = page.results[slot.number]
-        if result.status == Status.FAILED:
-            raise StoppedError(f"{slot.path}: {result.reason}; stopped, as --on-error stop asks")
+def _compute(
+    slot: Slot, recording: Recording, trim_db: float | None, outputs: list[_Output], buffers: Buffers
+) -> None:
+    """Write the features of outputs that trim alike: one pass for their largest numbers, one for the features."""
+    largest = dict.fromkeys(outputs, 0.0)
+    try:
+        passes = _passes(recording, trim_db, {output.need for output in outputs}, buffers)
+        for need, block in passes():
+            for output in outputs:
+                if output.need == need:
+                    largest[output] = float(np.maximum(largest[output], output.kind.largest(block)))  # keeps NaN
+        outputs = [output for output in outputs if output.begin(slot, recording.digest, largest[output])]
+        for need, block in passes():
+            for output in outputs:
+                if output.need == need:
+                    output.writer.append(output.kind.features(output.specification, block, largest[output]))
+    except DecodeError:
+        raise
+    except (ValueError, RuntimeError) as error:
+        for output in outputs:
+            output.fail(slot, recording.digest, f"cannot be featurized ({error})")
+        return
+    for output in outputs:
+        output.done(slot, recording.digest, largest[output], recording.truncated)
+
+
+def _passes(
+    recording: Recording, trim_db: float | None, needs: set[Need], buffers: Buffers
+) -> Callable[[], Iterable[tuple[Need, np.ndarray]]]:
+    """A function that goes through a recording and gives what `inputs` gives, each time it is called."""
+    rate, n_samples = recording.sample_rate, recording.header.native_samples
+    most_samples = max(n_samples, *(longest(n_samples, rate, need.sample_rate) for need in needs))
+    if most_samples <= LONG_SAMPLES:
+        samples = recording.samples()
+        if trim_db is not None:
+            samples = samples[slice(*sounding([samples], trim_db))]
+        whole = list(inputs([samples], rate, needs, buffers, is_whole=True))
+        return lambda: whole
+    start, stop = (0, n_samples) if trim_db is None else sounding(recording.blocks(), trim_db)
+    size = max(1, BLOCK_SAMPLES * n_samples // most_samples)
+
+    def blocks() -> Iterator[np.ndarray]:
+        for block in cut(recording.blocks(), start, stop):
+            for first in range(0, len(block), size):
+                yield block[first : first + size]
+
+    return lambda: inputs(blocks(), rate, needs, buffers)
+
+
+def _stop_if_failed(slot: Slot, outputs: list[_Output]) -> None:
+    for output in outputs:
+        result = output.results[slot.number]
+        if result.status == Status.FAILED or result.retry:
+            path = escaped(slot.folder / slot.file)
+            raise StoppedError(f"{path}: {result.reason}; stopped, as --on-error stop asks")

@@ -1,121 +1,150 @@
-"""The run: plan, clip table, jobs, fold. What a run that is killed has done by then counts."""
+"""The run, from top to bottom: look, plan, tables, jobs, stores. What a run that is killed has done by then counts.
+
+Jobs run in threads of this process or in processes, by joblib, or on a Dask cluster (`on_dask`). Decoding,
+resampling and FFTs release the GIL, so threads scale and start at once; processes may be faster on many cores. BLAS
+is pinned to one thread in each: with more, its last bits change.
+"""
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
-from cache.clips import write_clips
-from cache.errors import CacheError
-from cache.folder import Cache
-from cache.lock import writing
-from cache.mend import make_ready
-from cache.plan import write_plan
+from joblib import Parallel, cpu_count, delayed, parallel_config
+from joblib.externals.loky import get_reusable_executor
+from threadpoolctl import threadpool_limits
+
+from cache.lock import Hold
 from cache.specification import Specification
-from featurize.dataset import Dataset
-from featurize.engine import Engine, run_jobs
+from cache.storage import CacheError, Storage, open_storage
+from cache.writer import check_is_cache, load_tables, writing
+from common import EarmarkError
+from common.text import megabytes
+from featurize.datasets import Dataset
 from featurize.job import Job, run_job
-from featurize.work import Work, with_digests, work_out
+from featurize.settings import Options
+from featurize.todo import Todo, work_out
+
+_BACKENDS = {
+    "threads": {"backend": "threading"},
+    "processes": {"backend": "loky", "inner_max_num_threads": 1},
+}
 
 
-@dataclass(frozen=True)
-class Options:
-    """How a run goes about it; see the command line's help."""
-
-    n_jobs: int = 1
-    engine: Engine = "threads"
-    scheduler: str | None = None
-    prune: bool = False
-    force: bool = False
-    stop_on_error: bool = False
-    fsync: bool = False
+class WorkerKilledError(EarmarkError):
+    """A worker process died; what it had committed counts."""
 
 
-def plan_run(dataset: Dataset, cache: Path, specifications: Sequence[Specification], options: Options) -> Work:
+def plan_run(dataset: Dataset, cache: Storage, specifications: Sequence[Specification], options: Options) -> Todo:
     """Say what a run would do; nothing is written.
 
     Raises:
-        CacheError: a table or an asked store is foreign, newer, or damaged beyond mending.
+        CacheError: the cache or an asked store is foreign, older or newer.
     """
-    return work_out(
-        dataset, Cache(cache), specifications, options.prune, options.force, stop_on_error=options.stop_on_error
-    )
+    check_is_cache(cache)
+    tables, rebuilt = load_tables(cache)
+    return work_out(dataset, cache, tables, specifications, options, tuple(rebuilt))
 
 
 def run(
     dataset: Dataset,
-    cache: Path,
+    cache: Storage,
     specifications: Sequence[Specification],
     options: Options,
-    on_plan: Callable[[Work], None] = lambda work: None,
+    on_plan: Callable[[Todo], None] = lambda todo: None,
     on_job: Callable[[Job], None] = lambda job: None,
-) -> tuple[Work, float]:
+) -> tuple[Todo, float]:
     """Bring a cache up to date with its dataset.
 
     Args:
-        cache: the cache's folder; made if need be.
+        cache: made if need be.
         on_plan: called with the work before anything of it is done. on_job: called after each job.
     Returns:
         the work done, its stores' receipts read again, and the seconds that the jobs took.
     Raises:
-        CacheError: another writer, a store that is refused, or a disk that is too small.
-        StoppedError: a clip failed and options.stop_on_error is set.
+        CacheError: another writer, a cache or store that is refused, or a disk that is too small.
+        StoppedError: a clip failed and options.on_error is "stop".
         ClusterError: the cluster, or a worker of it, cannot be used or is lost.
         WorkerKilledError: a worker process was killed.
         OSError: something could not be written.
     """
-    with _cluster(options) as cluster, writing(cache):
-        make_ready(cache)
-        if options.fsync:
-            os.sync()  # what earlier runs have left, with --fsync or without, counts from here on
-        work = plan_run(dataset, cache, specifications, options)
-        on_plan(work)
-        _check_space(work)
-        write_plan(cache, work.scan.plan, options.fsync)  # before the first chunk of a new group
-        write_clips(cache, work.clips, options.fsync)
-        for store in work.stores:
-            store.fold(work.scan.plan, options.fsync)
+    durable = options.fsync
+    if options.engine == "dask":  # whose workers have other working directories
+        dataset, cache = replace(dataset, folder=_absolute(dataset.folder)), _absolute(cache)
+    with _cluster(options) as cluster, writing(cache) as writer:
+        if durable:
+            os.sync()  # what earlier runs have left, durably or not, counts from here on
+        todo = work_out(dataset, cache, writer.tables, specifications, options, tuple(writer.rebuilt))
+        on_plan(todo)
+        _check_space(todo)
+        writer.write_tables(todo.clips, todo.scan.plan, durable)  # before the first chunk of a new group
+        for store in todo.stores:
+            writer.update_store(store.specification, todo.scan.plan, store.receipts, store.versions, durable)
         started = time.monotonic()
-        with closing(_run_jobs(work, options, cluster)) as done:
+        with closing(_run_jobs(todo, options, writer.hold, cluster)) as done:
             for job in done:
                 on_job(job)
         seconds = time.monotonic() - started
-        if work.jobs:
-            for store in work.stores:
-                store.read_again()
-                store.fold(work.scan.plan, options.fsync)
-            write_plan(cache, with_digests(work.scan.plan, work.stores), options.fsync)
-    return work, seconds
+        if todo.jobs:
+            for store in todo.stores:
+                store.read_again(todo.scan.plan)
+                writer.update_store(store.specification, todo.scan.plan, store.receipts, store.versions, durable)
+            writer.write_tables(todo.clips, todo.plan(), durable)  # with the digests that the jobs found
+    return todo, seconds
+
+
+def run_jobs(function: Callable, jobs: Iterable, n_jobs: int, engine: str) -> Iterator:
+    """Call function on each job, n_jobs at a time, in threads or processes; yield the jobs as they end.
+
+    Raises:
+        WorkerKilledError: a worker process was killed. Else what a job raises.
+    """
+    with threadpool_limits(1), parallel_config(n_jobs=n_jobs, **_BACKENDS[engine]):
+        try:
+            yield from Parallel(return_as="generator_unordered")(delayed(_do)(function, job) for job in jobs)
+        except BrokenProcessPool as error:
+            raise WorkerKilledError(
+                "a worker process was killed, by the system if memory ran out; "
+                "finished work is kept: rerun the command to resume"
+            ) from error
+        finally:
+            if engine == "processes":  # joblib keeps its workers for minutes, for a next call that does not come
+                get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
 
 def _cluster(options: Options) -> AbstractContextManager:
     """The cluster that jobs are to run on; None for this machine."""
     if options.engine != "dask":
         return nullcontext()
-    from featurize.cluster import Cluster  # here, as dask.distributed is an extra, and takes a second to import
+    from featurize.on_dask import Cluster  # here, as dask.distributed is an extra, and takes a second to import
 
     return Cluster(options.scheduler)
 
 
-def _run_jobs(work: Work, options: Options, cluster) -> Iterator[Job]:
-    if cluster is None:
-        return run_jobs(partial(_run_and_return, durable=options.fsync), work.jobs, options.n_jobs, options.engine)
-    return cluster.run_jobs(
-        partial(run_job, durable=options.fsync), work.jobs, work.cache.path, work.dataset.folder
-    )
+def _run_jobs(todo: Todo, options: Options, hold: Hold, cluster) -> Iterator[Job]:
+    function = partial(run_job, durable=options.fsync)
+    if cluster is not None:
+        return cluster.run_jobs(function, todo.jobs, hold, todo.dataset.folder)
+    function = partial(function, before_commit=hold.check)
+    return run_jobs(function, todo.jobs, options.jobs or cpu_count(), options.engine)
 
 
-def _run_and_return(job: Job, durable: bool) -> Job:
-    run_job(job, durable)
+def _do(function: Callable, job: Job) -> Job:
+    function(job)
     return job
 
 
-def _check_space(work: Work) -> None:
-    if work.free_bytes is not None and work.n_bytes > work.free_bytes:
+def _absolute(storage: Storage) -> Storage:
+    return open_storage(storage.path().absolute()) if storage.is_local else storage
+
+
+def _check_space(todo: Todo) -> None:
+    n_bytes = todo.jobs.n_bytes
+    if todo.free_bytes is not None and n_bytes > todo.free_bytes:
         raise CacheError(
-            f"{work.cache.path}: free disk must be at least {work.n_bytes / 1e6:,.1f} MB, "
-            f"got {work.free_bytes / 1e6:,.1f} MB; free some, or put the cache elsewhere with --cache"
+            f"{todo.cache}: free disk must be at least {megabytes(n_bytes)}, got {megabytes(todo.free_bytes)}; "
+            "free some, or put the cache elsewhere with --cache"
         )

@@ -1,21 +1,92 @@
-"""A look at each file of the dataset: which slot of the plan holds it, and which files are new or changed.
+"""A look at the dataset: which recordings are new, changed, gone, or there twice, and the clip table that follows.
 
 Size and modification time decide; where they differ the digest does. A file that cannot be seen or read keeps the
-slot that it had, so that an unmounted disk costs nothing.
+slot that it had, so that an unmounted disk costs nothing. All is done by arrays: a million clips are looked at
+without a million objects.
 """
 
+import os
+import posixpath
+import stat
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
+import xxhash
 
-from cache.ahead import each
-from cache.plan import SCHEMA, n_chunks, pack
-from featurize.dataset import Dataset
-from featurize.recordings import ABSENT, UNREADABLE, Recordings
-from featurize.texts import text_array
+from cache.layout import n_chunks, pack
+from cache.storage import Storage, each
+from featurize.datasets import Dataset
+from featurize.decode import digest, read_header
+from featurize.wav_header import HEAD_BYTES, plain_header
+
+ABSENT = -1  # the size and the time of a file that cannot be seen
+UNREADABLE = -1  # the rate of a file that cannot be read
+_FIRST_COLUMNS = ["clip", "split", "label", "manually_verified"]
+_SPLITS = ("train", "test")
+_READERS = 8  # threads that read headers: they wait for the disk or the network more than for the processor
+_BATCH = 256  # headers that a thread reads at a time
+
+
+class Recordings:
+    """The recordings below a dataset's folder, many at a time, on a disk or in a bucket."""
+
+    def __init__(self, folder: Storage):
+        self.folder = folder
+        self._listings: dict[str, dict[str, tuple[int, int]]] = {}  # of a bucket, by folder
+
+    def look(self, files: pd.Series) -> np.ndarray:
+        """Bytes and modification time (ns) of each file, ABSENT where it cannot be seen; int64 [2, files]."""
+        if self.folder.is_local:
+            root = self.folder.path()
+            return _pairs([_look(f"{root}/{file}") for file in files])
+        return _pairs([self._look_in_bucket(posixpath.normpath(file)) for file in files])
+
+    def headers(self, files: pd.Series) -> np.ndarray:
+        """Rate (Hz) and samples per channel of each file, 0 and 0 where it is no recording; int64 [2, files].
+
+        The rate of a file that cannot be read is UNREADABLE.
+        """
+        n = _BATCH if self.folder.is_local else 1
+        batches = [files.iloc[first : first + n].tolist() for first in range(0, len(files), n)]
+        with ThreadPoolExecutor(_READERS) as pool:
+            return np.concatenate([_pairs([]), *pool.map(self._headers, batches)], axis=1)
+
+    def digest(self, file: str) -> str | None:
+        """The xxh3-128 of a file's bytes; None where it cannot be read."""
+        try:
+            if self.folder.is_local:
+                return digest(self.folder.path(file))
+            return xxhash.xxh3_128_hexdigest(self.folder.read(file))
+        except OSError:
+            return None
+
+    def _headers(self, files: list[str]) -> np.ndarray:
+        return _pairs([self._header(file) for file in files])
+
+    def _header(self, file: str) -> tuple[int, int]:
+        try:
+            if self.folder.is_local:
+                header = read_header(self.folder.path(file))
+            else:
+                size = int(self.look(pd.Series([file]))[0, 0])
+                if plain := plain_header(self.folder.read(file, HEAD_BYTES), size):  # not the whole object
+                    return plain.rate, plain.n_samples
+                header = read_header(self.folder.read(file))
+        except OSError:
+            return UNREADABLE, 0
+        return header.native_rate, header.native_samples
+
+    def _look_in_bucket(self, file: str) -> tuple[int, int]:
+        folder = file.partition("/")[0]
+        if folder not in self._listings:
+            self._listings[folder] = {
+                found.key: (found.size, found.mtime_ns) for found in self.folder.files(folder + "/")
+            }
+        return self._listings[folder].get(file, (ABSENT, ABSENT))
 
 
 @dataclass
@@ -23,15 +94,15 @@ class Scan:
     """What a look at the dataset found.
 
     slots: int64 [clips], the slot of each clip. plan: the plan with new slots appended, and with the new times of
-    files that were only touched. n_new, n_changed: new recordings, and recordings with new content. missing:
-    clips whose file is gone but whose features are kept.
+    files that were only touched. n_new, n_changed: new recordings, and recordings with new content. missing: int64,
+    rows of the clips whose file is gone or cannot be read, but whose features are kept.
     """
 
     slots: np.ndarray
     plan: pd.DataFrame
     n_new: int = 0
     n_changed: int = 0
-    missing: list[str] = field(default_factory=list)
+    missing: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 def scan(dataset: Dataset, plan: pd.DataFrame, recordings: Recordings) -> Scan:
@@ -42,6 +113,61 @@ def scan(dataset: Dataset, plan: pd.DataFrame, recordings: Recordings) -> Scan:
     return found
 
 
+def merge_clips(
+    listed: pd.DataFrame, before: pd.DataFrame | None, prune: bool
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The clip table, and those of its former clips that the dataset does not list.
+
+    Args:
+        listed: the dataset's clips with their slots. before: the table so far, None if there is none.
+        prune: leave unlisted clips out; else each split ends with its own, so that a `--limit`, another CSV or an
+            unmounted disk cannot shrink a cache by accident.
+    """
+    if before is None:
+        return listed, listed.head(0)
+    unlisted = before[~_is_listed(before, listed)]
+    if prune or unlisted.empty:
+        return listed, unlisted
+    parts = [part[part["split"] == split] for split in _SPLITS for part in (listed, unlisted)]
+    merged = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    others = merged.columns.difference([*_FIRST_COLUMNS, "slot"], sort=False)
+    merged[others] = merged[others].fillna("")
+    return merged[[*_FIRST_COLUMNS, *others, "slot"]], unlisted
+
+
+def equal_recordings(
+    clips: pd.DataFrame, digests: pa.Array, has_sound: np.ndarray
+) -> dict[str, list[pd.DataFrame]]:
+    """Recordings that are there twice, by what that means: the rows of each set of equal ones.
+
+    In train and test they are a leak, under two labels an error of labelling.
+
+    Args:
+        clips: the clip table. digests: text [slots], "" where not known. has_sound: bool [clips]; those without are
+            all equal and mean nothing.
+    """
+    slots = clips["slot"].to_numpy()
+    number = digests.dictionary_encode().indices.to_numpy()[slots]
+    known = pc.not_equal(digests, "").to_numpy(zero_copy_only=False)[slots] & has_sound
+    twice = known & (np.bincount(number[known], minlength=len(digests))[number] > 1)
+    kinds: dict[str, list[pd.DataFrame]] = {}
+    for _, equal in clips[twice].groupby(number[twice], sort=False):
+        kinds.setdefault(_kind_of_equal(equal), []).append(equal)
+    return kinds
+
+
+def text_array(column: pd.Series) -> pa.Array:
+    """A column of text as one Arrow array; a table that has grown holds it in pieces."""
+    texts = pa.array(column, pa.large_string())
+    return texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+
+
+def _kind_of_equal(equal: pd.DataFrame) -> str:
+    if equal["split"].nunique() > 1:
+        return "in train and test (a leak)"
+    return "under two labels (one is wrong)" if equal["label"].nunique() > 1 else "listed more than once"
+
+
 def _find_known(dataset: Dataset, plan: pd.DataFrame, recordings: Recordings, looks: np.ndarray) -> Scan:
     """The slots of files that the plan knows as they are, -1 for the others."""
     files, absent = dataset.clips["file"], looks[0] == ABSENT
@@ -50,7 +176,7 @@ def _find_known(dataset: Dataset, plan: pd.DataFrame, recordings: Recordings, lo
     planned = plan[["size", "mtime_ns"]].to_numpy()[slots[known]].T
     differs = known[(planned != looks[:, known]).any(axis=0) & ~absent[known]]
     gone = known[absent[known]]
-    found = Scan(slots, plan, missing=_with_features(dataset.clips["clip"], plan, gone, slots[gone]))
+    found = Scan(slots, plan, missing=_with_features(plan, gone, slots[gone]))
     if len(differs):
         found.plan = plan.copy()
         slots[differs] = _former_slots(files.iloc[differs], looks[:, differs], found.plan, recordings)
@@ -65,7 +191,7 @@ def _plan_new(found: Scan, dataset: Dataset, plan: pd.DataFrame, recordings: Rec
     before = _last_slots(plan["file"], files.iloc[new])
     kept = (headers[0] == UNREADABLE) & (before >= 0)
     found.slots[new[kept]] = before[kept]
-    found.missing += _with_features(dataset.clips["clip"], plan, new[kept], before[kept])
+    found.missing = np.sort(np.append(found.missing, _with_features(plan, new[kept], before[kept])))
     found.n_changed -= int(kept.sum())
     new, headers = new[~kept], headers[:, ~kept]
     found.n_new = len(new) - found.n_changed
@@ -73,7 +199,7 @@ def _plan_new(found: Scan, dataset: Dataset, plan: pd.DataFrame, recordings: Rec
     if len(new):
         rows = _new_rows(files.iloc[new], looks[:, new], headers)
         rows["group"] = pack(rows["native_samples"].to_numpy(), rows["native_rate"].to_numpy(), n_chunks(plan))
-        found.plan = pd.concat([found.plan, rows[SCHEMA.names]], ignore_index=True)
+        found.plan = pd.concat([found.plan, rows[plan.columns]], ignore_index=True)
 
 
 def _last_slots(planned: pd.Series, files: pd.Series) -> np.ndarray:
@@ -96,20 +222,11 @@ def _former_slots(files: pd.Series, looks: np.ndarray, plan: pd.DataFrame, recor
     known = plan[plan["file"].isin(files) & (plan["digest"] != "")]
     sizes = set(zip(known["file"], known["size"], strict=True))
     alike = [file for file, size in zip(files, looks[0].tolist(), strict=True) if (file, size) in sizes]
-    digests = each(partial(_digest, recordings), alike, recordings.folder)
-    digest_of = dict(zip(alike, digests, strict=True))
+    digest_of = dict(zip(alike, each(recordings.digest, alike, recordings.folder), strict=True))
     return [
         _former_slot(file, look, of_files.index[slots[file]], plan, digest_of)
         for file, look in zip(files, looks.T.tolist(), strict=True)
     ]
-
-
-def _digest(recordings: Recordings, file: str) -> str | None:
-    """The digest of a file; None where it cannot be read."""
-    try:
-        return recordings.digest(file)
-    except OSError:
-        return None
 
 
 def _former_slot(
@@ -120,7 +237,7 @@ def _former_slot(
         return slot
     candidates = before.index[(before["size"] == look[0]) & (before["digest"] != "")]
     if len(candidates):
-        if digest_of[file] is None:
+        if digest_of[file] is None:  # it cannot be read now
             return before.index[0]
         for slot in candidates[before["digest"][candidates] == digest_of[file]]:
             plan.at[slot, "mtime_ns"] = look[1]
@@ -128,15 +245,15 @@ def _former_slot(
     return -1
 
 
-def _with_features(clips: pd.Series, plan: pd.DataFrame, which: np.ndarray, slots: np.ndarray) -> list[str]:
-    """The names of those clips whose slot was planned from a file."""
-    return clips.iloc[which[plan["size"].to_numpy()[slots] != ABSENT]].tolist()
+def _with_features(plan: pd.DataFrame, clips: np.ndarray, slots: np.ndarray) -> np.ndarray:
+    """Those of the clips whose slot was planned from a file."""
+    return clips[plan["size"].to_numpy()[slots] != ABSENT]
 
 
 def _new_rows(files: pd.Series, looks: np.ndarray, headers: np.ndarray) -> pd.DataFrame:
     """A row of the plan for each file, but for its group.
 
-    A file that could not be read is planned as one that was not there: once it can be, it is another slot's.
+    A file that could not be read is planned as one that was not there: once it can be, it gets a slot of its own.
     """
     rates, samples = headers
     sizes, times = np.where(rates == UNREADABLE, ABSENT, looks)
@@ -150,3 +267,25 @@ def _new_rows(files: pd.Series, looks: np.ndarray, headers: np.ndarray) -> pd.Da
             "native_samples": samples,
         }
     )
+
+
+def _is_listed(before: pd.DataFrame, listed: pd.DataFrame) -> np.ndarray:
+    """Which clips of a table another one has, by split and name; bool [clips of before]."""
+    found = np.zeros(len(before), bool)
+    for split in _SPLITS:
+        names, theirs = (table["clip"][table["split"] == split] for table in (before, listed))
+        found[before["split"] == split] = names.equals(theirs) or names.isin(theirs)
+    return found
+
+
+def _look(path: str) -> tuple[int, int]:
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):  # a name too long, a folder that is closed to us
+        return ABSENT, ABSENT
+    # A folder or a pipe of a clip's name is no recording.
+    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else (ABSENT, ABSENT)
+
+
+def _pairs(pairs: list[tuple[int, int]]) -> np.ndarray:
+    return np.array(pairs, np.int64).reshape(-1, 2).T

@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import os
 import signal
 from itertools import count
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+
+from cache.storage import Storage, open_storage
 
 LABELS = ("Bell", "None", "Rain drops")
 
@@ -18,7 +21,7 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_dataset():
     """A function that writes a dataset: folder, clips by name as (samples, rate) for each split, labels."""
     return _write_dataset
@@ -48,7 +51,7 @@ def _write_csv(path: Path, rows: list[dict]) -> None:
         writer.writerows(rows)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def noise():
     """A function that makes seeded noise: seconds, rate in Hz, seed -> (float64 [n], rate)."""
     return lambda seconds, rate=8000, seed=0: (
@@ -84,48 +87,38 @@ def s3_server():
 @pytest.fixture
 def s3(s3_server, monkeypatch):
     """The environment that leads to the server, and to no other credentials."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     return monkeypatch
-
-
-@pytest.fixture
-def new_client(s3):
-    """The environment of `s3`, for a test that changes it: the client is made anew after that, and once more later."""
-    from cache.bucket import objects
-
-    objects.forget_client()
-    yield s3
-    objects.forget_client()
 
 
 _BUCKETS = count()
 
 
 @pytest.fixture
-def bucket(s3):
-    """An empty bucket on the server, as a place."""
-    from cache.bucket import objects
+def bucket(s3, s3_server):
+    """An empty bucket on the server, as a storage."""
+    import boto3  # which moto brings
 
     name = f"test-bucket-{next(_BUCKETS)}"
-    objects._client().create_bucket(Bucket=name)
-    return objects.ObjectPath(name, "")
+    boto3.client("s3").create_bucket(Bucket=name)
+    return open_storage(f"s3://{name}")
 
 
 @pytest.fixture
 def upload():
-    """A function that puts a folder's files, below a place in a bucket."""
+    """A function that writes a folder's files into a storage, one in a bucket say; returns the storage."""
 
-    def upload(folder: Path, place):
+    def upload(folder: Path, storage: Storage) -> Storage:
         for path in folder.rglob("*"):
             if path.is_file():
-                (place / str(path.relative_to(folder))).write_bytes(path.read_bytes())
-        return place
+                storage.write(path.relative_to(folder).as_posix(), path.read_bytes())
+        return storage
 
     return upload

@@ -2,102 +2,142 @@
 
 import itertools
 import os
-import signal
 import sys
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated
 
-if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while libraries are imported, Ctrl-C just ends
+from common.command import DONE, STOPPED, Command, ctrl_c_ends_at_once
+from common.text import help_text
+
+if __name__ == "__main__":
+    ctrl_c_ends_at_once()
 
 import tyro
+from tyro.conf import OmitArgPrefixes, arg
 
 from cache import open_cache
-from train.dataset import open_dataset, with_features
-from train.failures import in_one_line
-from train.folds import assign_folds, chosen_folds
-from train.models import MODELS
+from train.environment import check_backend, in_plain_words, started_keras
+from train.input.dataset import open_dataset
+from train.nets import NETS
 from train.progress import RunProgress
-from train.quiet import holding_back_stderr, not_collecting
-from train.recipe import RECIPES, Recipe, recipe_for
-from train.runs import ListSettings, find_runs, runs_table
-from train.settings import Settings, check, defaults
-from train.table import result_table
-
-_STOPPED = 130  # by Ctrl-C
-
-
-def main() -> int:
-    """Parse, run, and turn errors into one line and an exit code."""
-    if sys.argv[1:2] == ["ls"]:
-        return _list(tyro.cli(ListSettings, prog="python -m train ls", args=sys.argv[2:]))
-    settings = parse(sys.argv[1:])
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    progress = RunProgress(sys.stderr)
-    try:
-        print(_train(settings, progress))
-        return 0
-    except Exception as error:
-        if (line := in_one_line(error, settings.predictions_path)) is None:
-            raise
-        print(f"train: {line}", file=sys.stderr)
-    except KeyboardInterrupt:
-        again = "the same command" + (" without --force" if settings.force and progress.begun else "")
-        print(f"train: stopped; {again} goes on {progress.place}", file=sys.stderr)
-        return _STOPPED
-    return 2
+from train.recipe import RECIPES, AugmentationFlags, PredictionFlags, Recipe, ScheduleFlags, StrataFlags, recipe_for
+from train.results import LIST_DESCRIPTION, ListSettings, find_runs, result_table, runs_table
+from train.settings import (
+    DataFlags,
+    FoldFlags,
+    HardwareFlags,
+    NetFlags,
+    Settings,
+    check,
+    default_recipe,
+    settings_for,
+)
+from train.split import assign_folds, chosen_folds
 
 
-def _list(settings: ListSettings) -> int:
-    folders, refused = find_runs(settings.work)
-    table, unreadable = runs_table(settings.work, folders)
-    for line in refused + unreadable:
-        print(f"train: {line}", file=sys.stderr)
-    print(table if folders else f"no runs in {settings.work}")
-    return 0
+@dataclass(frozen=True)
+class SplitFlags(FoldFlags, StrataFlags):
+    """How the training clips are split."""
+
+
+_DESCRIPTION = """Train a net on every fold of a cache's clips, and predict all clips.
+
+Writes WORK/predictions_1d_conv/ (conv1d), WORK/predictions_2d_conv/ (conv2d) or WORK/predictions_mobilenet/. The
+same command again keeps finished folds, resumes a fold that was stopped after its last finished epoch, and trains
+the others. Other settings for the same folder are refused. Prints the out-of-fold accuracy and MAP@3 of each fold
+and of all. `python -m train ls` compares the runs that there are.
+
+Exit codes: 0 done, 2 wrong input or usage, 130 stopped by Ctrl-C."""
+
+
+@dataclass(frozen=True)
+class Flags:
+    """All flags, in the groups of the help."""
+
+    data: DataFlags
+    folds: SplitFlags
+    net: Annotated[NetFlags, arg(name="net and features")]
+    schedule: ScheduleFlags
+    augmentation: AugmentationFlags
+    prediction: PredictionFlags
+    hardware: HardwareFlags
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    command = Command("train")
+    return command.run(partial(_act, command), arguments)
 
 
 def parse(arguments: list[str]) -> Settings:
     """What the command line says; flags that it does not give have the values of the recipe that it names."""
-    preset = next((name for name in RECIPES if f"--recipe={name}" in _joined(arguments)), "default")
-    recipe = recipe_for(preset, next((name for name in MODELS if name in arguments), ""))  # for the help
+    joined = ["=".join(pair) for pair in itertools.pairwise(arguments)] + arguments
+    preset = next((name for name in RECIPES if f"--recipe={name}" in joined), "default")
+    recipe = recipe_for(preset, next((name for name in NETS if name in arguments), ""))  # for the help
     settings = _parsed(arguments, recipe)
-    return settings if defaults(settings) == recipe else _parsed(arguments, defaults(settings))
+    wanted = default_recipe(settings)
+    return settings if wanted == recipe else _parsed(arguments, wanted)
 
 
 def _parsed(arguments: list[str], recipe: Recipe) -> Settings:
-    default = Settings(model=tyro.MISSING, recipe=recipe)
-    config = (tyro.conf.FlagCreatePairsOff,)
-    return tyro.cli(Settings, prog="python -m train", args=arguments, default=default, config=config)
+    default = Flags(
+        data=DataFlags(),
+        folds=SplitFlags(strata=recipe.strata),
+        net=NetFlags(model=tyro.MISSING),
+        schedule=recipe.part(ScheduleFlags),
+        augmentation=recipe.part(AugmentationFlags),
+        prediction=recipe.part(PredictionFlags),
+        hardware=HardwareFlags(),
+    )
+    options = {"description": help_text(_DESCRIPTION), "default": default, "config": (OmitArgPrefixes,)}
+    flags = tyro.cli(Flags, prog="python -m train", args=arguments, **options)
+    values = {name: value for group in vars(flags).values() for name, value in vars(group).items()}
+    return settings_for(**values)
 
 
-def _joined(arguments: list[str]) -> list[str]:
-    return ["=".join(pair) for pair in itertools.pairwise(arguments)] + arguments
-
-
-def _train(settings: Settings, progress: RunProgress) -> str:
+def _act(command: Command, arguments: list[str]) -> int:
+    if arguments[:1] == ["ls"]:
+        options = {"description": help_text(LIST_DESCRIPTION), "args": arguments[1:]}
+        return _list(command, tyro.cli(ListSettings, prog="python -m train ls", **options))
+    settings = parse(arguments)
     check(settings)
-    cache = open_cache(settings.cache_path)
-    settings = with_features(settings, cache)
-    dataset = open_dataset(cache, settings)
-    del cache  # and its tables: those of a million clips are 100 MB
+    check_backend()
+    dataset = open_dataset(open_cache(settings.cache_path), settings)
     folds = assign_folds(dataset, settings)
     chosen = chosen_folds(settings, folds)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only, once TensorFlow listens to it
-    with holding_back_stderr(), not_collecting():
-        # imported here, as Keras takes seconds: help and the errors so far come at once
-        from train.device import device
-        from train.run import run
+    device = started_keras()
+    from train.run import run, train_fold_of, train_here  # imported here, as Keras takes seconds
 
-        found = device()
-    progress.say(f"training on {found} from {dataset.windows.store.name}")
-    with progress:
-        return result_table(run(settings, dataset, folds, chosen, progress))
+    progress = RunProgress(sys.stderr)
+    progress.say(f"training on {device} from {dataset.windows.store.name}")
+    train_folds = train_here
+    if settings.scheduler is not None:
+        from train.on_dask import train_on_cluster  # imported here, as Dask is an extra
+
+        train_folds = partial(train_on_cluster, train_fold=train_fold_of)
+    try:
+        with progress, in_plain_words(settings.predictions_path):
+            folder = run(dataset, folds, chosen, progress, train_folds)
+    finally:
+        again = " without --force" if settings.force and progress.begun else ""
+        command.resume = f"rerun the same command{again} to resume {progress.place}"
+    command.result(result_table(folder))
+    return DONE
+
+
+def _list(command: Command, settings: ListSettings) -> int:
+    folders, refused = find_runs(settings.work)
+    lines, unreadable = runs_table(settings.work, folders)
+    for line in refused + unreadable:
+        command.say(line)
+    command.result(lines if folders else f"no runs in {settings.work}")
+    return DONE
 
 
 if __name__ == "__main__":
     code = main()
-    if code == _STOPPED:
+    if code == STOPPED:
         sys.stderr.flush()
         os._exit(code)  # an orderly end would wait, for many seconds, for the steps that TensorFlow has begun
     sys.exit(code)

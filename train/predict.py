@@ -1,7 +1,7 @@
 """Probabilities of clips: those of their evenly spaced crops, averaged in float64.
 
-The geometric mean, made to add up to 1 again, lets a crop that is sure of what a clip is not count for more than
-one that is sure of nothing, such as silence.
+In the geometric mean, which is made to add up to 1 again, a crop that is sure of what a clip is not counts for more
+than one that is sure of nothing, such as silence.
 """
 
 from typing import Literal
@@ -9,9 +9,8 @@ from typing import Literal
 import keras
 import numpy as np
 
-from train.ahead import ReadAhead
-from train.batches import CropBatches
-from train.windows import Windows
+from train.input.batches import CropBatches, Prefetch
+from train.input.windows import Windows
 
 _LEAST = 1e-7  # of a crop's probability in the geometric mean, as in Keras's cross-entropy
 
@@ -32,14 +31,16 @@ def predict(
         float64 [n, n_labels], in the order of clips.
     """
     batches = CropBatches(windows, clips, crops, batch_size)
-    read = ReadAhead(batches, stop=len(batches))
     sums = np.zeros((len(clips), net.output_shape[-1]))
-    for index in range(len(batches)):
-        rows, cut = read(index)
-        # always of one size, or TensorFlow traces the net again for each other one
-        full = np.resize(cut, (batch_size, *cut.shape[1:]))
-        probabilities = np.asarray(net.predict_on_batch(full)[: len(cut)], np.float64)
-        np.add.at(sums, rows, probabilities if mean == "arithmetic" else np.log(np.maximum(probabilities, _LEAST)))
+    with Prefetch(batches, stop=len(batches)) as prefetch:
+        for index in range(len(batches)):
+            rows, cut = prefetch(index)
+            # always of one size, or TensorFlow traces the net again for each other one
+            full = np.resize(cut, (batch_size, *cut.shape[1:]))
+            probabilities = np.asarray(net.predict_on_batch(full)[: len(cut)], np.float64)
+            np.add.at(
+                sums, rows, probabilities if mean == "arithmetic" else np.log(np.maximum(probabilities, _LEAST))
+            )
     means = sums / batches.counts[:, None]
     if mean == "arithmetic":
         return means

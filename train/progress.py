@@ -1,4 +1,4 @@
-"""How a run is getting on: a bar on a terminal, a line an epoch elsewhere, always on standard error.
+"""Progress of a run: a bar on a terminal, a line an epoch elsewhere, always on standard error.
 
 The loss is that of the training windows, the accuracy that of the validation clips. The time left counts every
 epoch that may still come, so early stopping shortens it.
@@ -6,16 +6,20 @@ epoch that may still come, so early stopping shortens it.
 
 import time
 from types import TracebackType
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+
+from common.text import duration, escaped
 
 
 class RunProgress:
     """Follows a run through folds, epochs and batches; a context manager.
 
-    fold: the fold at work, None before the first. begun: whether its predictions folder is open.
+    Attributes:
+        fold: that is being trained, None before the first.
+        begun: whether the predictions folder is open and folds are trained into it, here or elsewhere.
     """
 
     def __init__(self, stream: TextIO):
@@ -48,21 +52,17 @@ class RunProgress:
 
     @property
     def place(self) -> str:
-        """Where the same command would go on, in words."""
+        """Where the same command would resume, in words."""
         if self.fold is None:
-            return "with what is not finished" if self.begun else "at the beginning"
+            return "with the folds that are not finished" if self.begun else "at the beginning"
         return f"with fold {self.fold}" + (f", epoch {self._epoch + 1}" if self._epoch else "")
 
     def say(self, line: str) -> None:
         """Write a line of its own."""
         if self._console.is_terminal:
-            self._console.print(f"train: {line}", markup=False, highlight=False, soft_wrap=True)
+            self._console.print(f"train: {escaped(line)}", markup=False, highlight=False, soft_wrap=True)
         else:
-            print(f"train: {line}", file=self._stream, flush=True)
-
-    def begin_run(self) -> None:
-        """The predictions folder is open; folds are trained into it, here or elsewhere."""
-        self.begun = True
+            print(f"train: {escaped(line)}", file=self._stream, flush=True)
 
     def begin_fold(self, fold: int, n_folds_left: int, n_epochs: int, n_clips: int) -> None:
         """A fold begins; n_folds_left counts it too. n_epochs: at most. n_clips: that it trains on."""
@@ -91,23 +91,21 @@ class RunProgress:
         self._accuracy = scores.get("val_accuracy", self._accuracy)
         if self._console.is_terminal:
             return
-        validation = (
-            ""
-            if "val_loss" not in scores
-            else (
+        validation = ""
+        if "val_loss" in scores:
+            validation = (
                 f" validation loss {scores['val_loss']:.4f}, accuracy {scores['val_accuracy']:.4f}, "
                 f"MAP@3 {scores['val_map3']:.4f},"
             )
-        )
         epoch = f"fold {self.fold} epoch {self._epoch + 1}/{self._n_epochs}"
         self.say(f"{epoch}: loss {scores['loss']:.4f},{validation} {self._speed()}")
 
-    def end_fold(self, result: dict) -> None:
+    def end_fold(self, result: dict[str, Any]) -> None:
         """A fold is finished; result: what its marker says."""
         self._epochs_left = self._left_after
         self.say(
             f"fold {result['fold']}: finished after {result['epochs']} epochs, kept {result['kept_epoch']}, "
-            f"accuracy {result['accuracy']:.4f}, MAP@3 {result['map3']:.4f}, {result['seconds']:.0f} s"
+            f"accuracy {result['accuracy']:.4f}, MAP@3 {result['map3']:.4f}, {duration(result['seconds'])}"
         )
 
     def _state(self) -> str:
@@ -120,12 +118,3 @@ class RunProgress:
             return speed
         seconds = (time.monotonic() - self._started) / self._epochs_done * self._epochs_left
         return f"{speed}, {duration(seconds)} left"
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words, to the second or the minute."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"

@@ -1,29 +1,40 @@
-"""How a net is trained and asked: everything that a practitioner would tune, each part a value of its own.
+"""How a net is trained and predicts: everything that a practitioner would tune, each part a value of its own.
 
 Two recipes have names. `default` is made for sounds: what each part is worth is measured by
 `benchmarks/recipe.py`, the default with one field replaced. `notebook` is the procedure of "Beginner's Guide to
-Audio Data" as closely as cached features allow. It departs from the notebook in these:
+Audio Data" as closely as cached features allow. It departs from the notebook in these points:
 
-- validation and prediction look at the middle window of a clip, where the notebook draws one at random;
-- frames are cut from those of the whole clip, where the notebook cuts the waveform first: the frames at a window's
-  edges differ, and the 80 dB of range are counted from the clip's maximum, not from the window's;
-- the mean and variance that frames are standardised by are those of all of the fold's training clips (of a sample
-  of them, beyond 6.8 hours), where the notebook takes one window of every clip, and standardises test clips by
-  their own.
+- The notebook's batches are fixed: it cuts the clips into batches in the order of train.csv, and shuffles only the
+  order of the batches. Here the clips are shuffled anew in each epoch.
+- The notebook never draws a clip's last offset, since `np.random.randint` leaves its upper end out. Here every
+  valid offset is drawn.
+- Waveforms are resampled by soxr, where the notebook used resampy's kaiser_fast, and kept as int16 with a scale for
+  each clip, where the notebook kept float32.
+- Frames are cut from those of the whole clip, where the notebook cuts the waveform first. So the frames at a
+  window's edges differ, and the 80 dB of range are counted from the clip's maximum, not from the window's.
+- Validation and prediction see the middle window of a clip. The notebook draws one at random.
+- The folds are those of today's scikit-learn, whose StratifiedKFold puts other clips into each fold than that of
+  2018, which the notebook used.
+- An empty clip is in no fold in training, and as a test clip it is predicted from silence. The notebook trains on
+  its silence.
+
+What is standardised, and how, is the notebook's: each coefficient at each position of a window, by the mean and the
+deviation over the training windows.
 """
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal, get_args
 
-from tyro.conf import FlagConversionOff, arg
+from tyro.conf import arg
+
+from train.nets import NETS
 
 RecipeName = Literal["default", "notebook"]
 RECIPES: tuple[RecipeName, ...] = get_args(RecipeName)
 
 
-def unsaid(metavar: str, default: str) -> Any:
-    """How the help shows a flag: default, in words, in place of a value where there is none."""
+def shown(metavar: str, default: str) -> Any:
+    """How the help shows a flag that may be left open: its metavar, and in words what it is then."""
     return arg(metavar=metavar, help_behavior_hint=lambda value: f"(default: {_said(value) or default})")
 
 
@@ -32,100 +43,122 @@ def _said(value: str) -> str:
     return "" if value in ("None", "()") else value
 
 
-_LENGTHS = {"conv1d": 600}  # of training: epochs of a fold of one clip; nets of frames learn faster
-_LENGTH = 400
-_EPOCHS = "400, conv1d 600, / n ** 0.25 for n training clips; with --quick: 1"
+_EPOCHS = "400, of conv1d 600, / n ** 0.25 for n training clips; with --quick 1"
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """One way to train; the values written here are those of the default recipe."""
+class ScheduleFlags:
+    """How long and in which steps a net is trained, and which weights are kept."""
 
-    epochs: Annotated[int | None, unsaid("INT", _EPOCHS)] = None
-    """Epochs of a fold; at most, with --patience."""
+    epochs: Annotated[int | None, shown("INT", _EPOCHS)] = None
+    """Epochs of a fold; with --patience the most."""
     batch_size: int = 16
     """Windows in a batch."""
     learning_rate: float = 1e-3
-    """Step size of Adam; with --schedule cosine its highest. Of mobilenet's default recipe 3e-3."""
+    """Step size of Adam; with --schedule cosine the highest. In mobilenet's default recipe 0.003."""
     schedule: Literal["cosine", "constant"] = "cosine"
-    """How the step size goes: cosine rises during --warmup, then falls to 0 with the last step."""
+    """cosine: the step size rises during --warmup, then falls to 0 at the last step."""
     warmup: float = 0.05
-    """Share of all steps over which the step size of --schedule cosine rises from 0."""
-    patience: Annotated[int | None, unsaid("INT", "none: train to the end")] = None
-    """Stop a fold after so many validations in a row without a better loss."""
-    keep: Literal["last", "best"] = "last"
-    """The weights that predict: those after the last epoch, or those of the best validation loss."""
+    """Share of all steps in which the step size of --schedule cosine rises from 0."""
+    averaging: float = 0.98
+    """Predict with an EMA of the weights, which keeps this share of itself at each step; 0 for none."""
+    label_smoothing: float = 0.1
+    """Share of each target that is spread evenly over all labels."""
+    unverified_weight: float = 0.5
+    """Weight in the loss of a clip that is not verified, where a verified one has 1."""
     validate_every: int = 10
-    """Epochs from one validation to the next; the last epoch always ends with one."""
+    """Epochs from one validation to the next. The last epoch always ends with one."""
+    validate_on: Literal["verified", "all"] = "verified"
+    """The held-out clips that validation scores: the verified ones (all, where none is), or all."""
+    patience: Annotated[int | None, shown("INT", "none: train to the end")] = None
+    """Stop a fold after so many validations in a row without a lower loss."""
+    keep: Literal["last", "best"] = "last"
+    """The weights that predict: those of the last epoch, or those of the lowest validation loss."""
+
+
+@dataclass(frozen=True)
+class AugmentationFlags:
+    """What a training window shows of its clip."""
+
     seconds: float = 3.0
     """Length of a window, seconds."""
     windows: Literal["each-epoch", "once"] = "each-epoch"
-    """Draw where a clip's training window begins anew each epoch, or once for all epochs."""
+    """Draw the offset of a clip's training window anew each epoch, or once for all epochs."""
+    standardise: Literal["coefficient", "position"] = "coefficient"
+    """Standardise frames by the mean and deviation of each coefficient or band, or of each at each position of a
+    window, over the training windows."""
     mixup: float = 0.3
-    """Mix each window with one of another clip, in shares drawn from Beta(MIXUP, MIXUP); 0: do not."""
+    """Mix each window with one of another clip, in shares drawn from Beta(MIXUP, MIXUP); 0 for none."""
     time_mask: float = 0.0
-    """Hide two stretches of each window, each at most this share of it; 0: do not."""
+    """Mask two stretches of each window, each of at most this share of it; 0 for none."""
     band_mask: float = 0.15
-    """Hide two ranges of the bands of each log-mel window, each at most this share of them; 0: do not."""
+    """Mask two ranges of bands of each log-mel window, each of at most this share of them; 0 for none."""
     gain: float = 6.0
-    """Change the level of each window by up to so many dB, up or down; 0: do not."""
-    polarity: Annotated[bool, FlagConversionOff] = True
+    """Change the level of each window by up to so many dB, up or down; 0 for none."""
+    polarity: bool = True
     """Turn half of the raw windows upside down."""
-    label_smoothing: float = 0.1
-    """Share of each answer that is spread evenly over all labels."""
-    averaging: float = 0.98
-    """Predict with a running mean of the weights, which keeps this share of itself at each step; 0: do not."""
-    standardise: Literal["coefficient", "whole"] = "coefficient"
-    """Standardise frames by a mean and variance of each coefficient or band, or by one of all."""
-    unverified_weight: float = 0.5
-    """Weight in training of a clip whose manually_verified is 0, next to 1 of the others."""
-    validate_on: Literal["verified", "all"] = "verified"
-    """The held-out clips that validation scores: those that were verified (all, where none was), or all."""
+
+
+@dataclass(frozen=True)
+class PredictionFlags:
+    """How a clip is predicted, in validation too."""
+
+    crops: int = 5
+    """Evenly spaced windows of a clip whose predictions are averaged."""
+    crop_mean: Literal["geometric", "arithmetic"] = "geometric"
+    """How the predictions of a clip's crops are averaged."""
+
+
+@dataclass(frozen=True)
+class StrataFlags:
+    """What the folds are stratified by."""
+
     strata: Literal["label-verified", "label"] = "label-verified"
     """What is spread evenly over the folds: the verified and the unverified clips of each label, or its clips."""
-    crops: int = 5
-    """Evenly spaced windows of a clip whose predictions are averaged, for validation and prediction."""
-    crop_mean: Literal["geometric", "arithmetic"] = "geometric"
-    """How the predictions of a clip's windows are averaged."""
 
-    def n_epochs(self, model: str, n_clips: int) -> int:
+
+@dataclass(frozen=True)
+class Recipe(StrataFlags, PredictionFlags, AugmentationFlags, ScheduleFlags):
+    """One way to train and predict; the values of its fields are those of the default recipe."""
+
+    def n_epochs(self, net: str, n_clips: int) -> int:
         """Epochs of a net for so many training clips: few clips make short epochs, so they get more of them."""
-        length = _LENGTHS.get(model, _LENGTH)
+        length = NETS[net].epochs
         return max(1, round(length / max(n_clips, 1) ** 0.25)) if self.epochs is None else self.epochs
+
+    def part(self, group: type) -> Any:
+        """The values of one of its groups of flags, such as `ScheduleFlags`."""
+        return group(**{name: value for name, value in asdict(self).items() if name in group.__dataclass_fields__})
 
 
 DEFAULT = Recipe()
 NOTEBOOK = Recipe(
     epochs=50,
     batch_size=64,
-    seconds=2.0,
     schedule="constant",
     warmup=0.0,
+    averaging=0.0,
+    label_smoothing=0.0,
+    unverified_weight=1.0,
+    validate_every=1,
+    validate_on="all",
     patience=5,
     keep="best",
-    validate_every=1,
+    seconds=2.0,
+    standardise="position",
     mixup=0.0,
     time_mask=0.0,
     band_mask=0.0,
     gain=0.0,
     polarity=False,
-    label_smoothing=0.0,
-    averaging=0.0,
-    standardise="whole",
-    unverified_weight=1.0,
-    validate_on="all",
-    strata="label",
     crops=1,
     crop_mean="arithmetic",
+    strata="label",
 )
 
 
-def recipe_for(name: RecipeName, model: str) -> Recipe:
-    """A named recipe for a net.
-
-    The notebook cuts its MFCC windows once, and its raw ones anew each epoch. MobileNetV2 learns too slowly at the
-    other nets' step size.
-    """
+def recipe_for(name: RecipeName, net: str) -> Recipe:
+    """A named recipe for a net of the list. The notebook cuts MFCC windows once, and raw ones anew each epoch."""
     if name == "notebook":
-        return NOTEBOOK if model == "conv1d" else dataclasses.replace(NOTEBOOK, windows="once")
-    return dataclasses.replace(DEFAULT, learning_rate=3e-3) if model == "mobilenet" else DEFAULT
+        return NOTEBOOK if net == "conv1d" else replace(NOTEBOOK, windows="once")
+    return replace(DEFAULT, learning_rate=NETS[net].learning_rate) if net in NETS else DEFAULT

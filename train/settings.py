@@ -1,111 +1,137 @@
-"""What `python -m train` can be told, and what of it must be the same for all folds of a predictions folder."""
+"""The settings of `python -m train`, what of them all folds of a run share, and the store that they choose.
 
-import math
+A settings object is flat: `settings.limit`, `settings.recipe.epochs`. Its fields come from groups of flags, under
+which the help lists them.
+"""
+
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from cache.places import place
-from train.models import MODELS, Kind, Model, ModelName
-from train.recipe import DEFAULT, Recipe, RecipeName, recipe_for, unsaid
+from common import EarmarkError
+from train.nets import NETS, Kind, Net, NetName
+from train.recipe import DEFAULT, Recipe, RecipeName, recipe_for, shown
 
 if TYPE_CHECKING:
-    from cache.places import Place
+    from cache import Cache, Store
 
 
-class SettingsError(ValueError):
-    """Settings, or data under these settings, that cannot be trained on; the message is one line for the user."""
+class SettingsError(EarmarkError):
+    """Settings, or data under these settings, that no net can be trained with."""
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Train a net on every fold of a cache's clips, and predict all of them with each fold's model.
+class DataFlags:
+    """Which clips, and where things lie."""
 
-    Writes WORK/predictions_1d_conv/ (conv1d), WORK/predictions_2d_conv/ (conv2d) or WORK/predictions_mobilenet/.
-    The same command again keeps the folds that are finished, goes on with the one that was stopped after its last
-    finished epoch, and trains the others; other settings for the same folder are refused. Prints the out-of-fold
-    accuracy and MAP@3 of each fold and of all. `python -m train ls` compares the runs that there are. Exit codes:
-    0 done, 2 wrong input or usage, 130 stopped by Ctrl-C.
-    """
-
-    model: Positional[ModelName]
-    """The net: the notebook's conv1d on waveforms or conv2d on frames, or MobileNetV2 on frames."""
-    preset: Annotated[RecipeName, arg(name="recipe")] = "default"
-    """How to train: default is made for sounds; notebook is the notebook's procedure. Each flag below that is not
-    given has the recipe's value; --recipe notebook --help shows the notebook's."""
     work: Path = Path("work")
     """Folder of everything that is generated."""
-    cache: Annotated[str | None, unsaid("PATH", "WORK/cache")] = None
-    """Folder of the cache that featurize made, or s3://BUCKET/PREFIX: its stores are then copied below WORK."""
-    name: Annotated[str | None, unsaid("NAME", "none; with --quick: quick")] = None
+    cache: Annotated[str | None, shown("PATH", "WORK/cache")] = None
+    """The cache that featurize made: a folder, or a place in a bucket, such as s3://BUCKET/PREFIX, whose stores are
+    then copied below WORK."""
+    name: Annotated[str | None, shown("NAME", "none; with --quick quick")] = None
     """Keep this run apart: its predictions go to WORK/NAME/."""
-    features: Annotated[Kind | None, unsaid("{raw,mfcc,logmel}", "what the net reads, as the cache has it")] = None
-    """What the net reads: conv1d raw, the others logmel, or mfcc where the cache has none (with --recipe notebook,
-    conv2d mfcc first)."""
-    sr: Annotated[int | None, unsaid("INT", "the one that is there")] = None
-    """Sample rate of the raw store, Hz."""
-    mfcc: Annotated[int | None, unsaid("INT", "40")] = None
-    """Coefficients of an MFCC frame; a store that has more serves too. Chooses these features for a net that reads
-    them."""
-    mfcc_sr: Annotated[int | None, unsaid("INT", "the one that is there")] = None
-    """Sample rate that the MFCC or log-mel store was computed at, Hz."""
-    logmel: Annotated[int | None, unsaid("INT", "the one that is there")] = None
-    """Bands of a log-mel frame; chooses these features for a net that reads them."""
-    folds: Annotated[int | None, unsaid("INT", "10; with --quick: 2")] = None
-    """Number of stratified folds."""
-    group_by: Annotated[str | None, unsaid("COLUMN", "none")] = None
-    """Column of train.csv that says what clips share (a source, a speaker): clips of one value share a fold."""
-    fold_column: Annotated[str | None, unsaid("COLUMN", "none")] = None
-    """Column of train.csv that says each clip's fold, in place of --folds."""
-    fold: Annotated[tuple[int, ...], unsaid("I ...", "all")] = ()
-    """Train only these folds, counted from 0; another run, on another machine too, can add the others."""
-    scheduler: Annotated[str | None, unsaid("ADDRESS", "none: train here")] = None
-    """Train folds on the workers of a Dask cluster, which see WORK and the cache under the same paths (needs:
-    pip install "earmark[dask]"); such as tcp://127.0.0.1:8786."""
-    seed: int = 1001
-    """Fixes weights, order, windows, augmentation and dropout."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """What a net computes in; bfloat16 pays on machines that have it, and its weights stay float32."""
-    resident: Literal["auto", "yes", "no"] = "auto"
-    """Keep the fold's features in the accelerator's memory and cut windows there; auto: if there is one, and the
-    store takes at most 4 GiB."""
-    order: Literal["auto", "random", "blocks"] = "auto"
-    """Clips in random order, or in random order within random blocks of chunks, which are then read one after
-    another; auto: blocks if the store is larger than the free memory."""
+    force: bool = False
+    """Move a predictions folder that is already there aside, and start anew."""
     verified_only: bool = False
-    """Leave clips whose manually_verified is not 1 out of training and validation."""
+    """Leave clips that are not verified out of training and validation."""
+    limit: Annotated[int | None, shown("INT", "all")] = None
+    """Use only the first LIMIT training clips and the first LIMIT test clips."""
+
+
+@dataclass(frozen=True)
+class FoldFlags:
+    """How the training clips are split."""
+
+    folds: Annotated[int | None, shown("INT", "10; with --quick 2")] = None
+    """Number of stratified folds."""
+    group_by: Annotated[str | None, shown("COLUMN", "none")] = None
+    """Column of train.csv that says what clips share (a source, a speaker): clips of one value share a fold."""
+    fold_column: Annotated[str | None, shown("COLUMN", "none")] = None
+    """Column of train.csv that says each clip's fold, in place of --folds."""
+    fold: Annotated[tuple[int, ...], shown("INT ...", "all")] = ()
+    """Train only these folds, counted from 0. Another run, on another machine too, can add the others."""
+
+
+@dataclass(frozen=True)
+class NetFlags:
+    """The net, the recipe that it is trained by, and the store that it reads."""
+
+    model: Positional[Annotated[NetName, arg(metavar="{" + ",".join((*NETS, "ls")) + "}")]]
+    """The net: the notebook's conv1d on waveforms or conv2d on frames, or MobileNetV2 on frames. With ls: compare
+    the runs that there are."""
+    preset: Annotated[RecipeName, arg(name="recipe")] = "default"
+    """default is made for sounds; notebook is the notebook's procedure. A flag that is not given has the recipe's
+    value: --recipe notebook --help shows the notebook's."""
     quick: bool = False
     """A trial: a net of one pooling and one dense layer, one epoch, two folds."""
-    limit: Annotated[int | None, unsaid("INT", "all")] = None
-    """Use only the first LIMIT training clips and the first LIMIT test clips."""
-    force: bool = False
-    """Move a predictions folder that is already there aside, and start afresh."""
-    recipe: Annotated[Recipe, arg(name="")] = field(default=DEFAULT)
+    seed: int = 1001
+    """Decides weights, order, windows, augmentation and dropout."""
+    features: Annotated[Kind | None, shown("{raw,mfcc,logmel}", "logmel if the net reads it")] = None
+    """What the net reads. conv1d reads raw; the others read logmel, or mfcc where the cache has no logmel (with
+    --recipe notebook the other way round)."""
+    n_mels: Annotated[int | None, shown("INT", "the only one there")] = None
+    """Bands of a log-mel frame; chooses logmel for a net that reads it."""
+    mfcc: Annotated[int | None, shown("INT", "40")] = None
+    """Coefficients of an MFCC frame, also from a store that has more; chooses mfcc for a net that reads it."""
+    sr: Annotated[int | None, shown("INT", "the only one there")] = None
+    """Sample rate of the raw store, Hz."""
+    mfcc_sr: Annotated[int | None, shown("INT", "the only one there")] = None
+    """Sample rate that the MFCC or log-mel store was computed at, Hz."""
+    store: Annotated[str | None, shown("NAME", "the only one that fits")] = None
+    """The store by name, such as raw-16000.zarr, where several fit; `python -m cache ls` lists them."""
+
+
+@dataclass(frozen=True)
+class HardwareFlags:
+    """Where and in which numbers a net computes."""
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What the net computes in. bfloat16 pays on machines that have it; the weights stay float32."""
+    resident: Literal["auto", "yes", "no"] = "auto"
+    """Keep the fold's features in the accelerator's memory and cut windows there. auto: if there is an accelerator,
+    and they take at most 4 GiB."""
+    scheduler: Annotated[str | None, shown("ADDRESS", "none: train here")] = None
+    """Train folds on the workers of a Dask cluster, such as tcp://127.0.0.1:8786. They need WORK and the cache
+    under the same paths, and earmark (pip install "earmark[dask]")."""
+
+
+@dataclass(frozen=True)
+class Settings(HardwareFlags, FoldFlags, DataFlags, NetFlags):
+    """All settings of a run; `settings_for` makes them as the command line does."""
+
+    recipe: Recipe = field(default=DEFAULT)
 
     @property
-    def net(self) -> Model:
+    def net(self) -> Net:
         """The net's entry in the list."""
-        return MODELS[self.model]
+        return NETS[self.model]
+
+    @property
+    def kinds(self) -> list[Kind]:
+        """The kinds of feature that the net reads; log-mel comes first, but with the notebook's recipe last."""
+        return sorted(self.net.kinds, key=lambda kind: (kind == "logmel") == (self.preset == "notebook"))
 
     @property
     def kind(self) -> Kind:
-        """The kind of feature that the net reads: the one that a flag asks for, or the first that it can."""
-        asked = (kind for kind in ("logmel", "mfcc") if getattr(self, kind) is not None and kind in self.net.kinds)
-        return self.features or next(asked, self.net.kinds[0])
+        """The kind of feature to read: the one that a flag asks for, or the first."""
+        named = (self.store or "").partition("-")[0]
+        asked = (kind for kind, number in (("logmel", self.n_mels), ("mfcc", self.mfcc)) if number is not None)
+        chosen = next((kind for kind in (named, *asked) if kind in self.kinds), self.kinds[0])
+        return self.features or chosen
 
     @property
     def n_mfcc(self) -> int:
         """Coefficients of an MFCC frame."""
         return 40 if self.mfcc is None else self.mfcc
 
-    @cached_property
-    def cache_path(self) -> "Place":
+    @property
+    def cache_path(self) -> str | Path:
         """Where the cache is."""
-        return place(self.cache or self.work / "cache")
+        return self.work / "cache" if self.cache is None else self.cache
 
     @property
     def copies_path(self) -> Path:
@@ -123,58 +149,98 @@ class Settings:
         """Folds of a stratified split."""
         return (2 if self.quick else 10) if self.folds is None else self.folds
 
-    def binding(self) -> dict:
+    def binding(self) -> dict[str, Any]:
         """What all folds of a predictions folder must share, defaults filled in, as plain values for JSON.
 
-        What no number depends on is left out: where things lie, and what other kinds of feature alone would read.
+        What no number depends on is left out: where things lie, and flags of other kinds of feature.
         """
         values = asdict(self)
         recipe = values.pop("recipe")
         values |= {"recipe": values.pop("preset"), "features": self.kind, "mfcc": self.n_mfcc}
         values["folds"] = self.n_folds if self.fold_column is None else None
-        elsewhere = ("work", "cache", "name", "fold", "force", "resident", "scheduler")
+        elsewhere = ("work", "cache", "name", "store", "fold", "force", "resident", "scheduler")
         skipped = {*elsewhere, *_OF_OTHER_KINDS[self.kind]}
         return {key: value for key, value in (values | recipe).items() if key not in skipped}
 
 
 _OF_OTHER_KINDS = {
-    "raw": ("mfcc", "mfcc_sr", "logmel", "band_mask", "standardise"),
-    "mfcc": ("sr", "logmel", "polarity", "band_mask"),
+    "raw": ("mfcc", "mfcc_sr", "n_mels", "band_mask", "standardise"),
+    "mfcc": ("sr", "n_mels", "polarity", "band_mask"),
     "logmel": ("sr", "mfcc", "polarity"),
 }
 
 
-def settings_for(model: ModelName, preset: RecipeName = "default", **values: Any) -> Settings:
+def settings_for(model: NetName, preset: RecipeName = "default", **values: Any) -> Settings:
     """Settings as the command line makes them; values: of fields of Settings and of its recipe, by name."""
     parts = {name: values.pop(name) for name in set(values) & {part.name for part in fields(Recipe)}}
     settings = Settings(model, preset, **values)
-    return replace(settings, recipe=replace(defaults(settings), **parts))
+    return replace(settings, recipe=replace(default_recipe(settings), **parts))
 
 
-def defaults(settings: Settings) -> Recipe:
+def default_recipe(settings: Settings) -> Recipe:
     """The recipe that flags which are not given take their values from: the preset's, or a trial's."""
     recipe = recipe_for(settings.preset, settings.model)
     return replace(recipe, epochs=1) if settings.quick else recipe
 
 
-_AT_LEAST = {
-    "sr": 1,
-    "mfcc": 1,
-    "mfcc_sr": 1,
-    "logmel": 1,
-    "epochs": 1,
-    "batch_size": 1,
-    "patience": 0,
-    "validate_every": 1,
-    "mixup": 0,
-    "gain": 0,
-    "seed": 0,
-    "crops": 1,
-    "limit": 1,
+def resolve(settings: Settings, cache: "Cache") -> "tuple[Settings, Store]":
+    """Decide which store of a cache the net reads, for the command and for Python alike.
+
+    The kind is the one that a flag asks for, else the first that the net reads and the cache has.
+
+    Returns:
+        The settings with the store's kind, numbers and name filled in, and the store.
+    Raises:
+        CacheError: no store fits, several do, or it is incomplete.
+        SettingsError: --store names one that the net cannot read, or that has other numbers than flags ask for.
+    """
+    kind = settings.kind
+    if settings.features is settings.n_mels is settings.mfcc is settings.store is None:
+        kind = next((kind for kind in settings.kinds if kind in cache.kinds), kind)
+    if settings.store is not None and not settings.store.startswith(f"{kind}-"):
+        raise SettingsError(
+            f"--store must name a store of {kind} features for {settings.model}, got {settings.store!r}; see "
+            "`python -m cache ls`"
+        )
+    numbers: dict[str, Any] = {
+        "raw": {"sample_rate": settings.sr},
+        "mfcc": {"sample_rate": settings.mfcc_sr, "n_mfcc": settings.n_mfcc},
+        "logmel": {"sample_rate": settings.mfcc_sr, "n_mels": settings.n_mels},
+    }[kind]
+    named = {} if settings.store is None else {"store": settings.store}
+    store = cache.open_store(kind, **numbers, **named)
+    found = store.specification
+    filled = {"sr" if kind == "raw" else "mfcc_sr": found.sample_rate}
+    if kind == "logmel":
+        filled["n_mels"] = found.n_mels
+    for name, value in filled.items():
+        asked = getattr(settings, name)
+        _require(asked in (None, value), name, f"{value} for {store.name}", asked)
+    most = found.n_mfcc if kind == "mfcc" else settings.n_mfcc
+    _require(settings.n_mfcc <= most, "mfcc", f"at most {most} for {store.name}", settings.n_mfcc)
+    return replace(settings, features=kind, store=store.name, **filled), store
+
+
+_RANGES = {  # lowest and highest value, both allowed
+    "sr": (1, 10_000_000),
+    "mfcc_sr": (1, 10_000_000),
+    "mfcc": (1, 4096),
+    "n_mels": (1, 4096),
+    "limit": (1, 10**12),
+    "folds": (2, 10_000),
+    "seed": (0, 2**63 - 1),
+    "epochs": (1, 1_000_000),
+    "batch_size": (1, 65_536),
+    "patience": (0, 1_000_000),
+    "validate_every": (1, 1_000_000),
+    "crops": (1, 1000),
+    "gain": (0, 100),  # dB
+    "mixup": (0, 100),
+    "seconds": (0.001, 3600),
+    "learning_rate": (1e-9, 1000),
+    "unverified_weight": (1e-6, 1000),
+    **dict.fromkeys(("warmup", "time_mask", "band_mask", "label_smoothing", "averaging"), (0, 0.999999)),
 }
-_LOUDEST = 100  # dB, more than hearing has
-_ABOVE_ZERO = ("learning_rate", "seconds", "unverified_weight")
-_BELOW_ONE = ("warmup", "time_mask", "band_mask", "label_smoothing", "averaging")
 
 
 def check(settings: Settings) -> None:
@@ -184,61 +250,50 @@ def check(settings: Settings) -> None:
         SettingsError: names the flag, the rule and the value.
     """
     values = asdict(settings) | asdict(settings.recipe)
-    for name, value in values.items():
-        _require(not isinstance(value, float) or math.isfinite(value), name, "a finite number", value)
-    for name, low in _AT_LEAST.items():
-        _require(values[name] is None or values[name] >= low, name, f"at least {low}", values[name])
-    for name in _ABOVE_ZERO:
-        _require(values[name] > 0, name, "above 0", values[name])
-    for name in _BELOW_ONE:
-        _require(0 <= values[name] < 1, name, "at least 0 and below 1", values[name])
-    _require(settings.seed < 2**63, "seed", "below 2**63", settings.seed)
-    _require(settings.recipe.gain <= _LOUDEST, "gain", f"at most {_LOUDEST}", settings.recipe.gain)
+    for name, (low, high) in _RANGES.items():
+        if values[name] is not None:
+            _require(low <= values[name] <= high, name, f"{low} to {high:,}", values[name])
+    for fold in settings.fold:
+        _require(0 <= fold < 10_000, "fold", "0 to 9,999", fold)
     _check_features(settings)
     _check_folds(settings)
-    _check_recipe(settings.recipe)
-    if settings.scheduler is not None and not find_spec("distributed"):
+    if values["patience"] is not None and values["schedule"] == "cosine":
         raise SettingsError(
-            '--scheduler must have dask.distributed, got none installed; pip install "earmark[dask]"'
+            f"--patience must be None with --schedule cosine, which runs to its end, got {values['patience']}; "
+            "give --patience None, or --schedule constant"
         )
     if settings.name is not None:
         plain = settings.name not in ("", ".", "..") and Path(settings.name).name == settings.name
         _require(plain, "name", "one plain folder name", repr(settings.name))
+    if settings.scheduler is not None and not find_spec("distributed"):
+        raise SettingsError('--scheduler needs Dask, which is not installed; pip install "earmark[dask]"')
 
 
 def _check_features(settings: Settings) -> None:
-    readable = f"{' or '.join(settings.net.kinds)}, which is what {settings.model} reads"
-    _require(settings.kind in settings.net.kinds, "features", readable, settings.kind)
-    for name in ("sr", "mfcc", "mfcc_sr", "logmel"):
+    reads = f"{' or '.join(settings.net.kinds)}, which {settings.model} reads"
+    _require(settings.kind in settings.net.kinds, "features", reads, settings.kind)
+    for name in ("sr", "mfcc", "mfcc_sr", "n_mels"):
         value = getattr(settings, name)
         if value is not None and name in _OF_OTHER_KINDS[settings.kind]:
+            reads = settings.features or " or ".join(settings.net.kinds)
             raise SettingsError(
-                f"--{name.replace('_', '-')} must be left out for {settings.model}, which reads "
-                f"{settings.features or ' or '.join(settings.net.kinds)}, got {value}"
+                f"{_flag(name)} must be left out for {settings.model}, which reads {reads}, got {value}"
             )
 
 
 def _check_folds(settings: Settings) -> None:
     if settings.fold_column is not None and (settings.folds is not None or settings.group_by is not None):
-        name, value = ("folds", settings.folds) if settings.folds is not None else ("group-by", settings.group_by)
+        name = "folds" if settings.folds is not None else "group_by"
         raise SettingsError(
-            f"--{name} must be left out with --fold-column, got {value}; "
-            f"the values of {settings.fold_column!r} are the folds"
-        )
-    at_least_two = "at least 2, one part is held out for validation"
-    _require(settings.n_folds >= 2, "folds", at_least_two, settings.n_folds)
-    _require(all(fold >= 0 for fold in settings.fold), "fold", "at least 0", min(settings.fold, default=0))
-
-
-def _check_recipe(recipe: Recipe) -> None:
-    """A schedule that is to end at the last epoch, and weights that are to be the best, have conditions."""
-    if recipe.patience is not None and recipe.schedule == "cosine":
-        raise SettingsError(
-            f"--patience must be None with --schedule cosine, which runs to its end, got {recipe.patience}; "
-            "give --patience None, or --schedule constant"
+            f"{_flag(name)} must be left out with --fold-column, got {getattr(settings, name)}; the values of "
+            f"{settings.fold_column!r} are the folds"
         )
 
 
 def _require(right: bool, name: str, rule: str, value: object) -> None:
     if not right:
-        raise SettingsError(f"--{name.replace('_', '-')} must be {rule}, got {value}; see python -m train --help")
+        raise SettingsError(f"{_flag(name)} must be {rule}, got {value}; see python -m train --help")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

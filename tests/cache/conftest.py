@@ -1,7 +1,7 @@
 """Fixtures of the cache's tests: small caches, made with the cache's own functions and seeded numbers."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,17 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cache.__main__ import main
-from cache.clips import write_clips
-from cache.files import write_atomic
-from cache.fold import bring_up_to_date, read_receipts, store_files
-from cache.plan import chunks_per_slot, n_chunks, pack, slot_starts, write_plan
-from cache.receipts import Receipt, SlotResult, Status, checksum, write_receipt
+from cache.layout import chunks_per_slot, n_chunks, pack, slot_starts
+from cache.receipts import SlotResult, Status, begun_with, read_receipts
 from cache.specification import MfccSpecification, RawSpecification, Specification
-from cache.zarr_files import feature_chunk_key
-from featurize.dataset import read_dataset
-from featurize.run import Options, run
-from featurize.work import Work
+from cache.storage import Storage, open_storage
+from cache.writer import CacheWriter, GroupWriter, writing
 
 NATIVE_RATE = 100
 SECONDS = (3.0, 0.0, 200.0, 100.0, 600.0, 7.5)  # groups 0, 0, 0, 1, 2 (three chunks) and 5
@@ -47,20 +41,31 @@ def make_cache(tmp_path) -> Callable[..., MadeCache]:
     """A function that makes a whole cache: folder, seconds of each clip, specifications, clips to leave out."""
 
     def make(name="cache", seconds=SECONDS, specifications=(RAW, MFCC), without=()) -> MadeCache:
-        plan = _make_plan(seconds)
-        folder = tmp_path / name
-        write_plan(folder, plan)
-        write_clips(folder, _clip_table(len(plan)))
-        features = {s.name: _write_store(folder, plan, s, set(without)) for s in specifications}
-        return MadeCache(folder, plan, features)
+        return write_cache(tmp_path / name, _make_plan(seconds), specifications, set(without))
 
     return make
 
 
+def write_cache(place, plan: pd.DataFrame, specifications, without: set[int] = frozenset()) -> MadeCache:
+    """Write a cache of a plan's recordings, all groups but those `without`, into a folder or a bucket."""
+    with writing(place) as writer:
+        writer.write_tables(_clip_table(len(plan)), plan)
+        features = {s.name: _write_store(writer, plan, s, without) for s in specifications}
+    return MadeCache(place, plan, features)
+
+
 @pytest.fixture
-def featurize() -> Callable[..., Work]:
-    """A function that runs the featurizer, quietly: dataset folder, cache folder, specifications."""
-    return _featurize
+def featurize() -> Callable:
+    """A function that runs the featurizer, quietly: dataset folder, cache, specifications, options; what was to do."""
+    from featurize.datasets import read_dataset
+    from featurize.run import run
+    from featurize.settings import Options
+
+    def featurize(data: Path, cache: "Path | Storage", specifications=(RAW, MFCC), **options):
+        dataset = read_dataset(open_storage(data))
+        return run(dataset, open_storage(cache), specifications, Options(**options))[0]
+
+    return featurize
 
 
 @pytest.fixture
@@ -73,6 +78,8 @@ def recorded(tmp_path, write_dataset, noise) -> Path:
 @pytest.fixture(name="run")
 def run_command(monkeypatch, capsys, tmp_path):
     """A function that runs `python -m cache` in this process, in tmp_path: exit code, stdout, stderr."""
+
+    from cache.__main__ import main
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.chdir(tmp_path)
@@ -121,32 +128,40 @@ def _clip_table(n_clips: int) -> pd.DataFrame:
     return clips.astype({"manually_verified": "Int8", "slot": "int64"})
 
 
-def _write_store(folder: Path, plan: pd.DataFrame, specification: Specification, without: set[int]) -> np.ndarray:
-    """Write chunks and receipts, all but those of the groups `without`, and fold; returns the whole array."""
-    store, length = folder / specification.name, specification.chunk_length
-    features = _random_features(plan, specification)
-    widths = chunks_per_slot(plan)
+def _write_store(
+    writer: CacheWriter, plan: pd.DataFrame, specification: Specification, without: set[int]
+) -> np.ndarray:
+    """Write chunks and receipts, all but those of the groups `without`; returns the whole feature array."""
+    store, features = writer.storage / specification.name, _random_features(plan, specification)
+    starts = slot_starts(plan, specification)
     capacity = specification.capacity(plan["native_samples"].to_numpy(), plan["native_rate"].to_numpy())
     for group, slots in plan.groupby("group").groups.items():
         if group in without:
             continue
-        data = [features[c * length : (c + 1) * length] for c in range(group, group + widths[slots].max())]
-        for chunk, part in enumerate(data, start=group):
-            write_atomic(store / feature_chunk_key(specification, chunk), memoryview(part).cast("B"))
-        results = tuple(
-            SlotResult(
-                slot=int(slot),
-                digest=plan.at[slot, "digest"],
-                status=Status.OK if capacity[slot] else Status.EMPTY,
-                length=int(capacity[slot]),
-                value=float(np.float32(0.001 * (slot + 1))),
-            )
-            for slot in slots
-        )
-        sums = tuple(checksum(part.tobytes()) for part in data)
-        write_receipt(store, Receipt(int(group), sums, results, {"numpy": "2.0"}))
-    bring_up_to_date(store, store_files(plan, specification, read_receipts(store), {"numpy": "2.0"}))
+        first = group * specification.chunk_length
+        offsets = {int(slot): int(starts[slot] - first) for slot in slots}
+        group_writer = GroupWriter(store, specification, group, int(chunks_per_slot(plan)[slots].max()), offsets)
+        results = []
+        for slot in offsets:
+            part = features[starts[slot] : starts[slot] + capacity[slot]]
+            length, digits = group_writer.write(slot, _in_blocks(part))
+            status, value = Status.OK if length else Status.EMPTY, float(np.float32(0.001 * (slot + 1)))
+            results.append(result_of(plan, slot, status=status, length=length, value=value, checksum=digits))
+        group_writer.commit(results, {"numpy": "2.0"})
+    receipts = read_receipts(store)
+    writer.update_store(specification, plan, receipts, begun_with(receipts))
     return features
+
+
+def _in_blocks(features: np.ndarray, n: int = 7001) -> Iterator[np.ndarray]:
+    return (features[first : first + n] for first in range(0, len(features), n))
+
+
+def result_of(plan: pd.DataFrame, slot: int, **fields) -> SlotResult:
+    """A slot's result, with what the plan says of its recording."""
+    row = plan.iloc[slot]
+    said = {name: int(row[name]) for name in ("size", "mtime_ns", "native_rate", "native_samples")}
+    return SlotResult(slot, row["digest"], file=row["file"], **said, **fields)
 
 
 def _random_features(plan: pd.DataFrame, specification: Specification) -> np.ndarray:
@@ -162,8 +177,3 @@ def _random_features(plan: pd.DataFrame, specification: Specification) -> np.nda
             random.integers(-32767, 32768, place.shape) if place.dtype == np.int16 else random.random(place.shape)
         )
     return features
-
-
-def _featurize(data: Path, folder: Path, specifications: Sequence[Specification] = (RAW, MFCC), **options) -> Work:
-    work, _ = run(read_dataset(data), folder, specifications, Options(**options))
-    return work

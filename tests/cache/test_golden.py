@@ -14,12 +14,12 @@ import soundfile as sf
 import soxr
 
 from cache import Status, open_cache
-from cache.files import write_atomic
-from cache.verification.stores import verify_store
-from featurize.dataset import read_dataset
+from cache.storage import open_storage
+from cache.writer import load_tables
+from featurize.datasets import read_dataset
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-RAW, MFCC = "raw-100.zarr", "mfcc-2-1000.zarr"
+RAW, MFCC, LOGMEL = STORES = ("raw-100.zarr", "mfcc-2-1000.zarr", "logmel-3-1000.zarr")
 pytestmark = [  # 128 mel bands in 500 Hz, clips of less than 2,048 samples
     pytest.mark.filterwarnings("ignore:Empty filters detected"),
     pytest.mark.filterwarnings("ignore:n_fft=2048 is too large"),
@@ -70,7 +70,7 @@ def test_a_golden_file_that_is_missing_or_changed_is_a_failure(tmp_path):
 
 def test_the_golden_store_stays_small():
     sizes = [path.stat().st_size for path in GOLDEN.rglob("*") if path.is_file()]
-    assert max(sizes) < 300_000 and sum(sizes) < 700_000
+    assert max(sizes) < 300_000 and sum(sizes) < 900_000
 
 
 def test_the_clip_table_is_read():
@@ -100,7 +100,7 @@ def test_the_plan_is_read():
     assert (plan["digest"].str.len() == 32).all()
 
 
-@pytest.mark.parametrize("name", [RAW, MFCC])
+@pytest.mark.parametrize("name", STORES)
 def test_the_stores_are_read(name):
     cache = open_cache(GOLDEN / "cache")
     store = cache.open_store(name.split("-")[0])
@@ -134,16 +134,18 @@ def test_every_status_is_among_the_clips():
     assert store.n_chunks == 3 and store.start.tolist()[:2] == [0, 2 * store.specification.chunk_length]
 
 
-@pytest.mark.parametrize("name", [RAW, MFCC])
-def test_verify_finds_nothing(name):
-    findings = list(verify_store(open_cache(GOLDEN / "cache"), GOLDEN / "cache" / name))
-    assert all(isinstance(found, int) for found in findings)
+def test_the_plan_is_what_the_receipts_give(tmp_path):
+    folder = shutil.copytree(GOLDEN / "cache", tmp_path / "cache")
+    (folder / "plan.parquet").unlink()
+    tables, rebuilt = load_tables(open_storage(folder))
+    assert len(rebuilt) == 1
+    pd.testing.assert_frame_equal(tables.plan, open_cache(GOLDEN / "cache").plan, check_dtype=False)
 
 
 def test_the_expected_numbers_are_those_of_soxr_and_librosa(recordings):
     """An independent reference, so that the store is not merely what it was once."""
     cache = open_cache(GOLDEN / "cache")
-    raw, mfcc = cache.open_store("raw"), cache.open_store("mfcc")
+    raw, mfcc, logmel = (cache.open_store(kind) for kind in ("raw", "mfcc", "logmel"))
     for clip, split, slot in cache.clips[["clip", "split", "slot"]].itertuples(index=False):
         if not raw.length[slot]:
             continue
@@ -155,6 +157,9 @@ def test_the_expected_numbers_are_those_of_soxr_and_librosa(recordings):
         expected = librosa.feature.mfcc(y=waveform, sr=1000, n_mfcc=2).T
         read = mfcc.read(mfcc.start[slot], mfcc.start[slot] + mfcc.length[slot])
         np.testing.assert_allclose(read, expected, rtol=0, atol=2e-3)
+        power = librosa.feature.melspectrogram(y=waveform, sr=1000, n_mels=3)
+        read = logmel.read(logmel.start[slot], logmel.start[slot] + logmel.length[slot])
+        np.testing.assert_allclose(read, librosa.power_to_db(power).T, rtol=0, atol=2e-3)
 
 
 def test_featurizing_again_writes_the_same_files(again):
@@ -170,7 +175,7 @@ def test_featurizing_again_writes_the_same_tables(again, name):
         assert new.read_bytes() == old.read_bytes()
 
 
-@pytest.mark.parametrize("store", [RAW, MFCC])
+@pytest.mark.parametrize("store", STORES)
 def test_featurizing_again_writes_the_same_metadata_and_geometry(again, store):
     exact = [f"{name}/zarr.json" for name in _arrays(store)] + ["start/c/0", "length/c/0", "status/c/0"]
     for key in exact:
@@ -180,12 +185,12 @@ def test_featurizing_again_writes_the_same_metadata_and_geometry(again, store):
         assert _receipt(again / path) == _receipt(GOLDEN / path)
 
 
-@pytest.mark.parametrize("store", [RAW, MFCC])
+@pytest.mark.parametrize("store", STORES)
 def test_featurizing_again_gives_the_same_features(again, store):
     """To a last bit of int16, and to 1e-3: processors and library versions round differently."""
     old, new = (np.load(folder / "expected" / f"{store}.features.npy") for folder in (GOLDEN, again))
     assert new.dtype == old.dtype
-    np.testing.assert_allclose(new.astype(float), old.astype(float), rtol=0, atol={RAW: 1, MFCC: 1e-3}[store])
+    np.testing.assert_allclose(new.astype(float), old.astype(float), rtol=0, atol=1 if store == RAW else 1e-3)
     old, new = (np.load(folder / "expected" / f"{store}.slots.npy") for folder in (GOLDEN, again))
     assert new[["start", "length", "status"]].tolist() == old[["start", "length", "status"]].tolist()
     np.testing.assert_allclose(new["value"], old["value"], rtol=1e-4, atol=0)
@@ -203,19 +208,19 @@ def test_featurizing_into_the_golden_store_has_nothing_to_do(tmp_path, recording
     work = featurize(recordings, folder, MAKE.SPECIFICATIONS)
     assert not work.jobs and (work.scan.n_new, work.scan.n_changed) == (0, 0)
     for name in _names(GOLDEN / "cache"):
-        if not name.endswith(".parquet"):
+        if not name.endswith(".parquet") and name != "manifest.json":  # another Parquet writer has other bytes
             assert (folder / name).read_bytes() == (GOLDEN / "cache" / name).read_bytes(), name
 
 
 def test_the_golden_store_grows_without_moving_anything(tmp_path, recordings, featurize):
     folder = shutil.copytree(GOLDEN / "cache", tmp_path / "cache")
     data = shutil.copytree(recordings, tmp_path / "data")
-    write_atomic(data / "audio_train" / "new.wav", (data / "audio_train" / "silent.wav").read_bytes())
+    shutil.copy(data / "audio_train" / "silent.wav", data / "audio_train" / "new.wav")
     with open(data / "train.csv", "a", encoding="utf-8") as file:
         file.write("new.wav,None,1,CC0\n")
     work = featurize(data, folder, MAKE.SPECIFICATIONS)
     assert [job.group for job in work.jobs] == [3]
-    assert read_dataset(data).clips["clip"].tolist() == open_cache(folder).clips["clip"].tolist()
+    assert read_dataset(open_storage(data)).clips["clip"].tolist() == open_cache(folder).clips["clip"].tolist()
     for name in _names(GOLDEN / "cache"):
         if "/features/c/" in name or ".receipts/" in name:
             assert (folder / name).read_bytes() == (GOLDEN / "cache" / name).read_bytes(), name
@@ -248,7 +253,11 @@ def _receipts(folder: Path, store: str) -> list[Path]:
 def _receipt(path: Path) -> dict:
     """A receipt without what depends on library versions and last bits."""
     receipt = json.loads(path.read_text())
-    for slot in receipt["slots"]:
-        slot["value"], slot["reason"] = type(slot["value"]), bool(slot["reason"])
+    slots = receipt["slots"]
+    vague = {
+        "value": [type(value) for value in slots["value"]],
+        "reason": [bool(reason) for reason in slots["reason"]],
+    }
+    vague["checksum"] = [len(digits) for digits in slots["checksum"]]
     sizes = {"checksums": len(receipt["checksums"]), "checksum": len(receipt["checksum"])}
-    return {**receipt, **sizes, "versions": set(receipt["versions"])}
+    return {**receipt, **sizes, "slots": {**slots, **vague}, "versions": set(receipt["versions"])}

@@ -9,192 +9,313 @@ from threading import Event, Thread
 
 import pytest
 
-from cache import lock
-from cache.bucket.lease import Lease
-from cache.errors import CacheError
-from cache.lock import writing
+from cache.lock import Lease, holder, holding
+from cache.storage import CacheError, LocalStorage
 
+ROOT = Path(__file__).parents[2]
 _HOLD = """
 import sys
-from pathlib import Path
-from cache.lock import writing
-with writing(Path(sys.argv[1])):
+from cache.lock import holding
+from cache.storage import open_storage
+with holding(open_storage(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
 
 
+def _other_process(place) -> subprocess.Popen:
+    """A process that holds a cache until its standard input is closed."""
+    command = [sys.executable, "-c", _HOLD, str(place)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
 @pytest.fixture
-def holder(tmp_path):
-    """Another process that holds the cache tmp_path/cache until its standard input is closed."""
-    command = [sys.executable, "-c", _HOLD, tmp_path / "cache"]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
-    ) as process:
-        assert process.stdout.readline() == "held\n"
+def cache(tmp_path):
+    return LocalStorage(tmp_path / "cache")
+
+
+@pytest.fixture
+def other(cache):
+    """Another process that holds the cache."""
+    with _other_process(cache) as process:
         yield process
         process.kill()
 
 
-def test_a_second_writer_is_told_who_holds_it(tmp_path, holder):
+def test_a_second_writer_is_told_who_holds_it(cache, other):
     with (
         pytest.raises(
             CacheError,
-            match=rf"/cache: one writer at a time, got a second one; process {holder.pid} on {socket.gethostname()}, "
-            r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d, is writing: wait for it to end",
+            match=rf"/cache: process {other.pid} on {socket.gethostname()}, since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d, "
+            "is writing the cache; wait for it to end",
         ),
-        writing(tmp_path / "cache"),
+        holding(cache),
     ):
         pass
 
 
-def test_a_second_writer_of_this_process_is_refused_too(tmp_path):
-    with writing(tmp_path), pytest.raises(CacheError, match=f"process {os.getpid()} on"), writing(tmp_path):
+def test_a_second_writer_of_this_process_is_refused_too(cache):
+    with holding(cache), pytest.raises(CacheError, match=f"process {os.getpid()} on"), holding(cache):
         pass
 
 
-def test_a_holder_that_cannot_be_read_is_another_process(tmp_path, holder):
-    for text in ("", "[]", "{}"):
-        (tmp_path / "cache" / "writer.json").write_text(text)
-        with pytest.raises(CacheError, match="another process is writing"), writing(tmp_path / "cache"):
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", "[" * 10**5, '{"pid": "\\u001b[2J", "host": {}, "since": 1e999}', "\xff"]
+)
+def test_a_holder_that_cannot_be_read_is_said_in_one_harmless_line(cache, text):
+    with holding(cache):
+        cache.path("writer.json").write_text(text, encoding="latin-1")
+        with pytest.raises(CacheError, match="is writing the cache") as raised, holding(cache):
             pass
+        assert str(raised.value).isprintable() and holder(cache) == ""
 
 
-def test_the_lock_is_free_again_when_its_holder_ends(tmp_path, holder):
-    holder.stdin.close()
-    assert holder.wait() == 0
-    assert not (tmp_path / "cache" / "writer.json").exists()
-    with writing(tmp_path / "cache"):
+def test_the_lock_is_free_again_when_its_holder_ends(cache, other):
+    other.stdin.close()
+    assert other.wait() == 0
+    assert not cache.look("writer.json")
+    with holding(cache):
         pass
 
 
-def test_the_lock_is_freed_when_its_holder_is_killed(tmp_path, holder):
-    holder.send_signal(signal.SIGKILL)
-    assert holder.wait() == -signal.SIGKILL
-    with writing(tmp_path / "cache"):
-        holder_now = json.loads((tmp_path / "cache" / "writer.json").read_text())
-    assert holder_now["pid"] == os.getpid()
+def test_the_lock_is_freed_when_its_holder_is_killed(cache, other):
+    other.send_signal(signal.SIGKILL)
+    assert other.wait() == -signal.SIGKILL
+    with holding(cache):
+        assert json.loads(cache.read("writer.json"))["pid"] == os.getpid()
 
 
-def test_an_error_inside_frees_the_lock_and_names_nobody(tmp_path):
-    with pytest.raises(KeyError), writing(tmp_path):
+def test_an_error_inside_frees_the_lock_and_names_nobody(cache):
+    with pytest.raises(KeyError), holding(cache):
         raise KeyError("inside")
-    assert not (tmp_path / "writer.json").exists()
-    with writing(tmp_path):
+    assert not cache.look("writer.json")
+    with holding(cache):
         pass
 
 
-def test_the_folder_is_made(tmp_path):
-    with writing(tmp_path / "a" / "b"):
-        assert (tmp_path / "a" / "b").is_dir()
-
-
-def test_caches_are_held_one_by_one(tmp_path):
-    with writing(tmp_path / "a"), writing(tmp_path / "b"):
+def test_caches_are_held_one_by_one(cache):
+    with holding(cache), holding(cache / "deeper" / "another"):
         pass
 
 
-def test_in_a_bucket_a_second_writer_is_told_who_holds_it(bucket):
+def test_waiting_for_another_holder(cache, other):
+    def hold_and_note():
+        with holding(cache, wait=True):
+            cache.write("held", b"")
+
+    waiting = Thread(target=hold_and_note)
+    waiting.start()
+    assert not cache.look("held")
+    other.stdin.close()
+    waiting.join(30)
+    assert cache.look("held")
+
+
+def test_a_holder_is_told_from_every_other(cache):
+    said = []
+    for _ in range(2):
+        with holding(cache) as hold:
+            said.append(holder(cache))
+            assert hold.id == holder(cache) == said[-1] != ""
+    assert said[0] != said[1] and holder(cache) == holder(cache / "nowhere") == ""
+
+
+def test_a_hold_that_has_ended_is_refused(cache):
+    with holding(cache) as hold:
+        hold.check()
+    with pytest.raises(
+        CacheError, match="/cache: this run does not hold the cache any more: .*; rerun the command"
+    ):
+        hold.check()
+    with holding(cache), pytest.raises(CacheError, match="does not hold the cache any more"):
+        hold.check()
+
+
+def test_a_file_where_the_cache_should_be_is_said(cache):
+    cache.path().write_text("")
     with (
-        writing(bucket / "cache"),
-        pytest.raises(
-            CacheError,
-            match=rf"^s3://{bucket.bucket}/cache: one writer at a time, got a second one; process {os.getpid()} on .*, "
-            r"since .*, is writing: wait for it to end; if it was killed, its hold ends at ",
-        ),
-        writing(bucket / "cache"),
+        pytest.raises(CacheError, match=r"/cache: cannot be written \(File exists\); give another folder"),
+        holding(cache),
     ):
         pass
-    with writing(bucket / "cache"):
-        pass
-    assert not (bucket / "cache").exists()
 
 
-def test_in_a_bucket_a_holder_that_is_killed_holds_until_its_time_is_up(bucket):
-    command = [sys.executable, "-c", _HOLD_IN_BUCKET, str(bucket / "cache")]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
-    ) as process:
-        assert process.stdout.readline() == "held\n"
-        process.kill()
-    with (
-        pytest.raises(CacheError, match=rf"process {process.pid} on .* if it was killed"),
-        writing(bucket / "cache"),
+BODY = {"pid": 1, "host": "there", "since": "then", "id": "mine"}
+
+
+@pytest.fixture
+def lease(bucket):
+    """A function that makes a lease on the bucket's lock; what is made is given back at the end."""
+    made = []
+
+    def make(seconds=60, on_loss=lambda: None, **body):
+        made.append(Lease(bucket, {**BODY, "id": f"{len(made)}", **body}, on_loss, seconds))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.give_back()
+
+
+def _put(bucket, body) -> None:
+    bucket.write("writer.lock", body if isinstance(body, bytes) else json.dumps(body).encode())
+
+
+def test_in_a_bucket_a_second_one_is_told_who_holds_it_and_until_when(lease, bucket):
+    lease().take()
+    with pytest.raises(
+        CacheError,
+        match=rf"^{bucket}: process 1 on there, since then, is writing the cache; wait for it to end; "
+        r"if it was killed, its lease ends at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d$",
     ):
-        pass
-    held = json.loads((bucket / "cache" / "writer.lock").read_bytes())
-    (bucket / "cache" / "writer.lock").write_bytes(json.dumps({**held, "lease_s": 0}).encode())
-    with writing(bucket / "cache"):
-        assert json.loads((bucket / "cache" / "writer.lock").read_bytes())["pid"] == os.getpid()
+        lease().take()
+    assert bucket.names() == ["writer.lock"]
 
 
-_HOLD_IN_BUCKET = """
-import sys
-from cache.lock import writing
-from cache.places import place
-with writing(place(sys.argv[1])):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
+def test_a_lease_is_free_once_it_is_given_back(lease, bucket):
+    first, second = lease(), lease()
+    first.take()
+    assert holder(bucket) == "0"
+    first.give_back()
+    assert holder(bucket) == ""
+    second.take()
+    first.give_back()
+    assert holder(bucket) == "1"
 
 
-def test_in_a_bucket_an_error_inside_frees_the_lock(bucket):
-    with pytest.raises(KeyError), writing(bucket):
-        raise KeyError("inside")
-    assert not (bucket / "writer.lock").exists()
+def test_a_lease_whose_time_is_up_is_taken_over(lease, bucket):
+    _put(bucket, {**BODY, "lease_s": 0})
+    lease().take()
+    assert holder(bucket) == "0"
 
 
-def test_in_a_bucket_an_interrupt_is_an_interrupt(bucket):
-    with pytest.raises(KeyboardInterrupt), writing(bucket):
-        raise KeyboardInterrupt
-    assert not (bucket / "writer.lock").exists()
+@pytest.mark.parametrize("lease_s", [1000, 1e308, 10**400, float("inf"), float("nan"), True, None, "x", -1e308, []])
+def test_a_lease_of_any_length_is_read(lease, bucket, lease_s):
+    """What is huge, or no number, counts for a while; a negative one is over."""
+    _put(bucket, {**BODY, "lease_s": lease_s})
+    if lease_s == -1e308:
+        lease().take()
+        return
+    with pytest.raises(CacheError, match="process 1 on there, since then, is writing .* its lease ends at 2"):
+        lease().take()
 
 
-def test_in_a_bucket_a_writer_whose_hold_is_lost_stops(bucket, monkeypatch):
+@pytest.mark.parametrize("body", [b"", b"[]", b"null", b"\xff", b"[" * 10**5])
+def test_a_holder_that_cannot_be_read_is_another_process(lease, bucket, body):
+    _put(bucket, body)
+    with pytest.raises(
+        CacheError, match="another process is writing the cache; wait for it to end; if it was killed"
+    ):
+        lease().take()
+
+
+def test_of_two_that_take_over_one_does(lease, bucket, monkeypatch):
+    _put(bucket, {"lease_s": 0})
+    late = lease()
+    read = type(bucket).read_with_look
+
+    def read_and_be_overtaken(storage, key, n_bytes=None):
+        found = read(storage, key, n_bytes)
+        monkeypatch.undo()
+        lease().take()
+        return found
+
+    monkeypatch.setattr(type(bucket), "read_with_look", read_and_be_overtaken)
+    with pytest.raises(CacheError, match="another process has just begun to write the cache"):
+        late.take()
+
+
+def test_one_that_is_renewed_while_another_looks_is_not_taken_over(lease, bucket, monkeypatch):
+    """Its time was up when the other one looked; each renewal has another ETag."""
+    slow = lease(seconds=0)
+    slow.take()
+    read = type(bucket).read_with_look
+
+    def read_too_early(storage, key, n_bytes=None):
+        found = read(storage, key, n_bytes)
+        monkeypatch.undo()
+        slow.renew()
+        return found
+
+    monkeypatch.setattr(type(bucket), "read_with_look", read_too_early)
+    with pytest.raises(CacheError, match="has just begun to write"):
+        lease().take()
+
+
+@pytest.mark.parametrize("change", ["taken over", "removed"])
+def test_a_lease_that_is_anothers_is_lost_once(lease, bucket, change):
+    losses = []
+    mine = lease(on_loss=lambda: losses.append(1))
+    mine.take()
+    _put(bucket, b"another's") if change == "taken over" else bucket.remove("writer.lock")
+    mine.renew()
+    mine.renew()
+    assert mine.lost and losses == [1]
+    mine.give_back()
+    assert (bucket.look("writer.lock") is not None) == (change == "taken over")
+
+
+def test_a_network_that_fails_is_no_loss_until_the_time_is_up(bucket, monkeypatch):
+    ended = Event()
+    mine = Lease(bucket, BODY, on_loss=ended.set, seconds=2)
+    mine.take()
+    monkeypatch.setattr(type(bucket), "write_if", _no_answer)
+    mine.renew()
+    assert not mine.lost
+    assert ended.wait(30) and mine.lost
+
+
+def _no_answer(*_):
+    raise OSError(5, "no answer")
+
+
+def test_in_a_bucket_an_error_or_an_interrupt_frees_the_lock(bucket):
+    for error in (KeyError, KeyboardInterrupt):
+        with pytest.raises(error), holding(bucket):
+            raise error
+        assert holder(bucket) == ""
+
+
+def test_in_a_bucket_a_writer_whose_lease_is_lost_stops_and_commits_nothing_more(bucket, monkeypatch):
     leases = []
     take = Lease.take
     monkeypatch.setattr(Lease, "take", lambda lease: leases.append(lease) or take(lease))
     before = signal.getsignal(signal.SIGUSR1)
     with (
         pytest.raises(
-            CacheError,
-            match=r": the writer's hold must be renewed every minute, got no answer in time or another holder; "
-            "what is done is kept: run the same command again",
+            CacheError, match=": this run does not hold the cache any more: its lease could not be renewed"
         ),
-        writing(bucket),
+        holding(bucket) as hold,
     ):
-        (bucket / "writer.lock").write_bytes(b"another's")
+        _put(bucket, b"another's")
         Thread(target=leases[0].renew).start()
         Event().wait()
     assert signal.getsignal(signal.SIGUSR1) == before
-    assert (bucket / "writer.lock").read_bytes() == b"another's"
+    assert bucket.read("writer.lock") == b"another's"
+    _put(
+        bucket, {**BODY, "id": hold.id, "lease_s": 60}
+    )  # as it looks where nobody else came, though the time is up
+    with pytest.raises(CacheError, match="does not hold the cache any more"):
+        hold.check()
 
 
-def test_waiting_for_another_holder(tmp_path, holder):
-    waiting = Thread(target=lambda: _hold_and_note(tmp_path / "cache"))
-    waiting.start()
-    assert not (tmp_path / "cache" / "held").exists()
-    holder.stdin.close()
-    waiting.join(30)
-    assert (tmp_path / "cache" / "held").exists()
-
-
-def _hold_and_note(folder: Path) -> None:
-    with writing(folder, wait=True):
-        (folder / "held").touch()
-
-
-def test_a_holder_is_told_from_every_other(tmp_path):
-    said = []
-    for _ in range(2):
-        with writing(tmp_path / "cache"):
-            said.append(lock.holder(tmp_path / "cache"))
-            assert lock.holder(tmp_path / "cache") == said[-1] and str(os.getpid()) in said[-1]
-    assert said[0] != said[1] and lock.holder(tmp_path / "cache") == lock.holder(tmp_path / "nowhere") == ""
-
-
-def test_a_file_where_the_cache_should_be_is_said(tmp_path):
-    (tmp_path / "cache").write_text("")
-    message = "cache: cache must be a folder that can be written, got File exists; mend that, or name another"
-    with pytest.raises(CacheError, match=message), writing(tmp_path / "cache"):
+@pytest.mark.slow
+def test_in_a_bucket_a_holder_that_is_killed_holds_until_its_time_is_up(bucket):
+    with _other_process(bucket / "cache") as process:
+        process.kill()
+    with (
+        pytest.raises(CacheError, match=rf"process {process.pid} on .* if it was killed"),
+        holding(bucket / "cache"),
+    ):
         pass
+    held = json.loads((bucket / "cache").read("writer.lock"))
+    (bucket / "cache").write("writer.lock", json.dumps({**held, "lease_s": 0}).encode())
+    with holding(bucket / "cache") as hold:
+        assert holder(bucket / "cache") == hold.id
+
+
+def test_a_lease_of_zero_seconds_is_nobodys(bucket):
+    _put(bucket, {**BODY, "lease_s": 0})
+    assert holder(bucket) == ""

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import soxr
 
-from cache.plan import pack
+from cache.layout import pack
 from cache.specification import (
     GROUP_SECONDS,
     GROUP_SLOTS,
+    LogmelSpecification,
     MfccSpecification,
     RawSpecification,
     from_dict,
@@ -114,7 +115,7 @@ def test_names_say_the_numbers_and_hash_the_rest():
 
 
 def test_every_field_that_is_not_in_the_name_changes_it():
-    for default in (RawSpecification(), MfccSpecification()):
+    for default in (RawSpecification(), MfccSpecification(), LogmelSpecification()):
         for field in dataclasses.fields(default):
             value = getattr(default, field.name)
             changed = value + "x" if isinstance(value, str) else 60 if value is None else value * 2
@@ -132,9 +133,38 @@ def test_dict_round_trip(specification):
     assert from_dict(specification.to_dict()) == specification
 
 
-@pytest.mark.parametrize("values", [{"kind": "chroma"}, {"kind": "raw", "bits": 24}, {}])
-def test_unknown_kinds_and_fields_are_refused(values):
-    with pytest.raises((KeyError, TypeError)):
+RAW, MFCC = RawSpecification().to_dict(), MfccSpecification().to_dict()
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({**RAW, "kind": "chroma"}, "kind must be one of raw, mfcc, logmel, got 'chroma'"),
+        ({}, "kind must be one of"),
+        ([], "kind must be one of"),
+        (None, "kind must be one of"),
+        ({**RAW, "kind": ["raw"]}, "kind must be one of"),
+        ({**RAW, "bits": 24}, "fields of raw must be .*; 'bits' is missing or unknown"),
+        ({"kind": "raw", "sample_rate": 100}, "'channels' is missing or unknown"),
+        ({**RAW, "sample_rate": "100"}, "sample_rate must be a count of 1 to 10000000, got '100'"),
+        ({**RAW, "sample_rate": True}, "sample_rate must be a count .*, got True"),
+        ({**RAW, "sample_rate": 100.0}, "sample_rate must be a count"),
+        ({**RAW, "sample_rate": 0}, "sample_rate must be a count"),
+        ({**RAW, "sample_rate": 10**300}, "sample_rate must be a count"),
+        ({**RAW, "dtype": "object"}, "dtype must be int16 or float32, got 'object'"),
+        ({**RAW, "dtype": None}, "dtype must be int16 or float32"),
+        ({**RAW, "channels": "left"}, "channels must be mean, got 'left'"),
+        ({**RAW, "trim_db": float("nan")}, "trim_db must be a number above 0, got nan"),
+        ({**RAW, "trim_db": False}, "trim_db must be a number above 0"),
+        ({**MFCC, "n_mfcc": -1}, "n_mfcc must be a count"),
+        ({**MFCC, "top_db": None}, "top_db must be a number above 0"),
+        ({**MFCC, "amin": "1e-10"}, "amin must be a number above 0"),
+        ({**MFCC, "hop_length": [512]}, "hop_length must be a count"),
+    ],
+    ids=str,
+)
+def test_fields_are_checked_like_input_from_outside(values, says):
+    with pytest.raises(ValueError, match=says):
         from_dict(values)
 
 

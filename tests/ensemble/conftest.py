@@ -1,23 +1,38 @@
 """Predictions folders for the tests of the ensemble, written by the library itself from seeded numbers."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from ensemble.predictions import create_predictions
+from ensemble import create_predictions
 
 LABELS = ["Bell", "None", "Bark, loud", "Rain"]
+RESULT = {"epochs": 5, "kept_epoch": 3, "seconds": 1.5}
 TRAIN = [f"{i:02d}.wav" for i in range(12)]
 TEST = ["t0.wav", "t,1.wav", "None", "t3.wav", "t4 é.wav"]
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch):
+    """Power cuts are not tested here."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.fixture(scope="session")
 def arguments():
     """A function that gives create_predictions its arguments, with changes; the last clip is in no fold."""
     return _arguments
 
 
 @pytest.fixture
+def result():
+    """What the trainer gives to write_fold beside the predictions."""
+    return dict(RESULT)
+
+
+@pytest.fixture(scope="session")
 def make_predictions():
     """A function that writes a folder: path, seed, folds to finish (None: all), changes."""
     return _make_predictions
@@ -52,5 +67,5 @@ def _make_predictions(path, seed=0, finish=None, **changes):
         train = rng.dirichlet(np.ones(len(folder.labels)), len(folder.clips_train))
         test = rng.dirichlet(np.ones(len(folder.labels)), len(folder.clips_test))
         if finish is None or fold in finish:
-            folder.write_fold(fold, train, test, {"epochs": 5, "best_epoch": 3, "seconds": 1.5})
+            folder.write_fold(fold, train, test, dict(RESULT))
     return folder

@@ -1,7 +1,11 @@
+import doctest
+
 import numpy as np
 import pandas as pd
 import pytest
 
+import ensemble.combine
+from ensemble import PredictionsError
 from ensemble.combine import (
     combined_oof,
     combined_test_predictions,
@@ -9,7 +13,6 @@ from ensemble.combine import (
     refuse_misfits,
     refuse_unfinished,
 )
-from ensemble.errors import PredictionsError
 
 
 @pytest.fixture
@@ -20,6 +23,10 @@ def two(tmp_path, make_predictions):
         make_predictions(tmp_path / "one", seed=1),
         make_predictions(tmp_path / "two", seed=2, config={"n_folds": 2, "model": "conv2d"}, folds=folds),
     ]
+
+
+def test_the_example_is_true():
+    assert doctest.testmod(ensemble.combine).failed == 0
 
 
 def test_mean_of_one_array_is_the_array():
@@ -109,7 +116,7 @@ def test_oof_is_nan_where_any_folder_has_none(two):
 
 def test_bad_predictions_are_refused(two):
     np.save(two[1].path / "test_predictions_1.npy", -np.ones((5, 4)))
-    message = r"two/test_predictions_1\.npy: row 0 \(t0\.wav\) must be probabilities, got a negative value, -1"
+    message = r"two/test_predictions_1\.npy: row 0 \(t0\.wav\) must be probabilities, got -1; remove finished_1"
     with pytest.raises(PredictionsError, match=message):
         combined_test_predictions(two, [1, 1])
 
@@ -133,35 +140,35 @@ def _misfit(make_predictions, tmp_path, **changes):
 def test_other_labels_are_refused(tmp_path, make_predictions):
     said = _misfit(make_predictions, tmp_path, labels=["Bell", "None", "Bark, loud", "Rain", "Saw"])
     assert said == (
-        "/c: labels.json, row 4, must be nothing (of 4) as in /a, got 'Saw' (of 5); "
+        "/c: labels.json, row 4, must be nothing (of 4), got 'Saw' (of 5), unlike /a; "
         "combine only predictions of one dataset"
     )
 
 
 def test_other_order_of_labels_is_refused(tmp_path, make_predictions):
     said = _misfit(make_predictions, tmp_path, labels=["None", "Bell", "Bark, loud", "Rain"])
-    assert said.startswith("/c: order of labels.json, row 0, must be 'Bell' as in /a, got 'None'; ")
+    assert said.startswith("/c: order of labels.json, row 0, must be 'Bell', got 'None', unlike /a; ")
 
 
 def test_other_test_clips_are_refused(tmp_path, make_predictions):
     said = _misfit(make_predictions, tmp_path, clips_test=pd.DataFrame({"fname": ["t0.wav", "x.wav"]}))
     assert said.startswith(
-        "/c: fname of clips_test.csv, row 1, must be 't,1.wav' (of 5) as in /a, got 'x.wav' (of 2); "
+        "/c: fname of clips_test.csv, row 1, must be 't,1.wav' (of 5), got 'x.wav' (of 2), unlike /a; "
     )
 
 
 def test_other_order_of_clips_is_refused(tmp_path, make_predictions, arguments):
     said = _misfit(make_predictions, tmp_path, clips_test=arguments()["clips_test"].iloc[[0, 2, 1, 3, 4]])
-    assert said.startswith("/c: order of fname of clips_test.csv, row 1, must be 't,1.wav' as in /a, got 'None'; ")
+    assert said.startswith(
+        "/c: order of fname of clips_test.csv, row 1, must be 't,1.wav', got 'None', unlike /a; "
+    )
 
 
 def test_other_label_of_a_clip_is_refused(tmp_path, make_predictions, arguments):
     clips = arguments()["clips_train"]
     clips.loc[7, "label"] = "Bell"
     said = _misfit(make_predictions, tmp_path, clips_train=clips)
-    assert said.startswith(
-        "/c: clip of clips_train.csv, row 7, must be '07.wav (Rain)' as in /a, got '07.wav (Bell)'; "
-    )
+    assert said.startswith("/c: label of clips_train.csv, row 7, must be 'Rain', got 'Bell', unlike /a; ")
 
 
 def test_finished_folders_pass(two):
@@ -170,9 +177,6 @@ def test_finished_folders_pass(two):
 
 def test_missing_folds_are_named(tmp_path, make_predictions):
     folders = [make_predictions(tmp_path / "a"), make_predictions(tmp_path / "b", finish=[1])]
-    message = (
-        r"b: finished folds must be all 3, got 1 \(missing: 0, 2\); "
-        r"train the rest, or combine what is there \(--partial\)$"
-    )
+    message = r"b: 2 of 3 folds are not finished \(0, 2\); train them, or combine the others with --partial$"
     with pytest.raises(PredictionsError, match=message):
         refuse_unfinished(folders)

@@ -1,5 +1,6 @@
 import csv
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,19 +9,27 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ensemble import PredictionsError
 from ensemble import __main__ as command
-from ensemble.__main__ import Settings, planned
-from ensemble.errors import PredictionsError
+from ensemble.__main__ import Choice, Settings, planned
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, make_predictions):
+    """A working folder with both models' finished predictions; do not write to it."""
+    path = tmp_path_factory.mktemp("finished")
+    make_predictions(path / "predictions_1d_conv", seed=1)
+    make_predictions(path / "predictions_2d_conv", seed=2, config={"model": "conv2d", "n_parameters": 168361})
+    return path
+
+
 @pytest.fixture
-def work(tmp_path, monkeypatch, make_predictions):
-    """A working folder, made the current one, with both models' finished predictions in work/."""
+def work(tmp_path, monkeypatch, finished):
+    """A copy of it as work/ in a folder that is made the current one."""
     monkeypatch.chdir(tmp_path)
-    make_predictions(Path("work/predictions_1d_conv"), seed=1)
-    make_predictions(Path("work/predictions_2d_conv"), seed=2, config={"model": "conv2d", "n_parameters": 168361})
+    shutil.copytree(finished, "work")
     return Path("work")
 
 
@@ -68,8 +77,8 @@ def test_both_writes_the_notebooks_three_files(work, ensemble):
 
 def test_table_has_a_row_for_each_folder_and_the_ensemble(work, ensemble):
     lines = ensemble("--both")[1].splitlines()
-    columns = "model", "trainable parameters", "folds", "clips", "OOF accuracy", "OOF MAP@3", "predictions"
-    assert " ".join(lines[0].split()) == " ".join(columns)
+    assert lines[0].split() == ["model", "parameters", "folds", "clips", "accuracy", "MAP@3", "predictions"]
+    assert max(map(len, lines[:4])) <= 80
     assert [line.split()[:4] for line in lines[1:4]] == [
         ["conv1d", "360,513", "3", "11"],
         ["conv2d", "168,361", "3", "11"],
@@ -104,7 +113,7 @@ def test_all_combines_every_folder_but_those_moved_aside(work, ensemble, make_pr
 def test_all_of_nothing_is_refused(work, ensemble):
     code, out, err = ensemble("--all", "--name", "trial")
     assert (code, out) == (2, "")
-    assert err == "ensemble: work/trial: folder must hold predictions_*, got none; run train first\n"
+    assert err == "ensemble: work/trial: there are no folders predictions_* here; run train first\n"
 
 
 def test_output_goes_where_it_is_told(work, ensemble):
@@ -147,13 +156,17 @@ def test_missing_fold_is_named_and_combined_with_a_flag(work, ensemble):
     code, out, err = ensemble("--both")
     assert (code, out) == (2, "")
     assert err == (
-        "ensemble: work/predictions_2d_conv: finished folds must be all 3, got 2 (missing: 1); "
-        "train the rest, or combine what is there (--partial)\n"
+        "ensemble: work/predictions_2d_conv: 1 of 3 folds are not finished (1); "
+        "train them, or combine the others with --partial\n"
     )
     assert not list(work.glob("*.csv"))
     code, out, _ = ensemble("--both", "--partial")
     assert code == 0
     assert "2 of 3" in out
+    assert (
+        "note: the folders score different training clips (11 in work/predictions_1d_conv, "
+        "7 in work/predictions_2d_conv); the ensemble's row is over the 7 clips that all of them score\n"
+    ) in out
     (work / "predictions_2d_conv" / "test_predictions_1.npy").unlink()
     assert _rows(work / "2d_conv_ensembled_submission.csv") == _product_and_root(work / "predictions_2d_conv")
 
@@ -164,58 +177,108 @@ def test_without_test_clips_there_is_a_table_and_no_submission(work, ensemble, m
     code, out, _ = ensemble("--1d", "--work", "other")
     assert code == 0
     assert "conv1d" in out
-    assert out.endswith("no submission written: the predictions are for no test clips (no sample_submission.csv)\n")
+    assert out.endswith("no submission written: there are no test clips (no sample_submission.csv)\n")
     assert not list(Path("other").glob("*.csv"))
 
 
 def test_labels_with_spaces_are_said(work, ensemble):
     assert ensemble("--1d")[1].endswith(
-        "note: labels in a submission are separated by spaces, and 'Bark, loud' has one itself\n"
+        "note: a submission separates labels by spaces, and 'Bark, loud' is not one word\n"
     )
+
+
+def test_labels_that_differ_in_blanks_alone_are_said(tmp_path, ensemble, make_predictions):
+    make_predictions(tmp_path / "p", labels=["Bell", "None", "Bark, loud", "Rain", "Bell\t"])
+    code, out, _ = ensemble(tmp_path / "p", "--output", tmp_path / "s.csv")
+    assert code == 0 and "and 'Bark, loud' is not one word" in out
+    make_predictions(tmp_path / "q", labels=["Bell", "None", "Bell ", "Rain"], clips_train=_clips_without_spaces())
+    code, out, _ = ensemble(tmp_path / "q", "--output", tmp_path / "s.csv")
+    assert code == 0 and "and 'Bell ' is not one word" in out
+
+
+def _clips_without_spaces():
+    return pd.DataFrame({"fname": [f"{i}.wav" for i in range(12)], "label": ["Bell", "None"] * 6})
+
+
+CHOICE = "give exactly one of --1d, --2d, --both, --all, DIR"
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "usage: choice must be one of --1d, --2d, --both, --all, DIR, got none; see --help"),
-        (
-            ["--1d", "x"],
-            "usage: choice must be one of --1d, --2d, --both, --all, DIR, got --1d and DIR; see --help",
-        ),
-        (
-            ["--1d", "--2d"],
-            "usage: choice must be one of --1d, --2d, --both, --all, DIR, got --1d and --2d; see --help",
-        ),
+        ([], f"{CHOICE}, got none; see --help"),
+        (["--1d", "x"], f"{CHOICE}, got --1d and DIR; see --help"),
+        (["--1d", "--2d"], f"{CHOICE}, got --1d and --2d; see --help"),
         (
             ["--both", "--weights", "1", "2", "3"],
-            "--weights: number of weights must be 2, one for each folder, got 3 (1 2 3); "
-            "give them after the folders",
+            "--weights must be 2 numbers, one for each folder, got 3 (1 2 3); give them after the folders",
+        ),
+        (["--both", "--weights", "1", "-0.5"], "--weights must be 0 or more and not all 0, got 1 -0.5; see --help"),
+        (["a", "--weights", "0"], "--weights must be 0 or more and not all 0, got 0; see --help"),
+        (["a", "--weights", "nan"], "--weights must be 0 or more and not all 0, got nan; see --help"),
+        (["a", "b", "./a"], "a: this folder is given twice; use --weights to weigh it"),
+        (
+            ["--both", "--output", "x"],
+            "--output cannot be given with --both, which writes three files; leave it out",
         ),
         (
-            ["--both", "--weights", "1", "-0.5"],
-            "--weights: weights must be 0 or more and not all 0, got 1 -0.5; change them",
+            ["--1d", "--output", "work"],
+            "work: this is a folder or a device, not a file; give --output another name",
         ),
-        (["a", "--weights", "0"], "--weights: weights must be 0 or more and not all 0, got 0; change them"),
-        (
-            ["a", "--weights", "nan"],
-            "--weights: weights must be 0 or more and not all 0, got nan; change them",
-        ),
-        (["a", "b", "./a"], "a: folder must be given once, got it again; use --weights to weigh it"),
-        (
-            ["--both", "--output", "x.csv"],
-            "x.csv: output must not be given with --both, which writes three; leave it out",
-        ),
-        (["--1d", "--output", "work"], "work: output must be a file, got a folder or device; name a file"),
         (
             ["--1d", "--name", "x"],
-            "work/x/predictions_1d_conv: predictions folder must be there, got nothing; run train first",
+            "work/x/predictions_1d_conv: there is no predictions folder here; run train first",
         ),
-        (["work"], "work: folder must hold predictions, got none; run train first"),
+        (["work"], "work: this folder holds no predictions; run train first"),
+        (["--1d", "--name", ".."], "--name must be one plain folder name, got '..'; see --help"),
+        (["--1d", "--name", "."], "--name must be one plain folder name, got '.'; see --help"),
+        (["--1d", "--name", "a/b"], "--name must be one plain folder name, got 'a/b'; see --help"),
+        (["--1d", "--name", "/tmp"], "--name must be one plain folder name, got '/tmp'; see --help"),
     ],
 )
 def test_bad_usage_is_one_line_and_exit_2(work, ensemble, arguments, message):
     assert ensemble(*arguments) == (2, "", f"ensemble: {message}\n")
     assert not list(work.glob("*.csv"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["data/train.csv", "data/other.csv", "work/predictions_1d_conv/labels.json", "work/predictions_1d_conv/x"],
+)
+def test_output_overwrites_no_input(work, ensemble, name):
+    Path("data").mkdir()
+    for table in ("train.csv", "other.csv"):
+        Path("data", table).write_text("fname,label\n00.wav,Bell\n")
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    code, out, err = ensemble("--1d", "--output", name)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"ensemble: {name}: ") and "give --output another name" in err
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
+
+
+def test_output_replaces_an_earlier_submission(work, ensemble):
+    assert ensemble("--1d", "--output", "mine.csv")[0] == 0
+    assert ensemble("--2d", "--output", "mine.csv")[0] == 0
+    assert _rows("mine.csv") == _product_and_root(work / "predictions_2d_conv")
+
+
+def test_an_odd_file_in_a_folder_is_one_line(work, ensemble):
+    path = work / "predictions_1d_conv" / "finished_0.json"
+    path.write_text("[" * 10_000)
+    code, out, err = ensemble("--1d")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"ensemble: {path}: the file is damaged: ")
+    path.unlink()
+    os.mkfifo(path)
+    assert ensemble("--1d")[2].startswith(f"ensemble: {path}: this is a FIFO or a device, not a file; ")
+
+
+def test_names_from_outside_cannot_steer_the_terminal(work, ensemble, make_predictions):
+    make_predictions(Path("\x1b[2J"), clips_test=pd.DataFrame({"fname": ["\x1b[1m.wav"]}))
+    code, _, err = ensemble(work / "predictions_1d_conv", "\x1b[2J")
+    assert (
+        code == 2 and "\x1b" not in err and err.startswith("ensemble: \\u001b[2J: fname of clips_test.csv, row 0")
+    )
 
 
 @pytest.mark.parametrize("arguments", [["--3d"], ["--1d", "--weights", "heavy"]])
@@ -228,8 +291,8 @@ def test_misfit_is_one_line_and_exit_2(work, ensemble, make_predictions):
     code, out, err = ensemble(work / "predictions_1d_conv", "other")
     assert (code, out) == (2, "")
     assert err == (
-        "ensemble: other: order of labels.json, row 0, must be 'Bell' as in work/predictions_1d_conv, "
-        "got 'None'; combine only predictions of one dataset\n"
+        "ensemble: other: order of labels.json, row 0, must be 'Bell', got 'None', "
+        "unlike work/predictions_1d_conv; combine only predictions of one dataset\n"
     )
 
 
@@ -238,7 +301,7 @@ def test_bad_array_is_one_line_and_nothing_is_written(work, ensemble):
     path.write_bytes(path.read_bytes()[:-8])
     code, out, err = ensemble("--both")
     assert (code, out) == (2, "")
-    assert err.startswith(f"ensemble: {path}: file must be an unpickled .npy array, got a broken one (")
+    assert err.startswith(f"ensemble: {path}: the file is damaged: ")
     assert err.count("\n") == 1
     assert not list(work.glob("*.csv"))
 
@@ -258,37 +321,42 @@ def test_full_disk_is_one_line_and_keeps_the_old_file(work, ensemble, monkeypatc
     def full(descriptor):
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr("ensemble.files.os.fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     code, _, err = ensemble("--1d")
-    assert (code, err) == (2, "ensemble: output: No space left on device\n")
+    assert (code, err) == (2, "ensemble: No space left on device\n")
     assert (work / "1d_conv_ensembled_submission.csv").read_bytes() == before
-    assert not list(work.glob("*.partial"))
+    assert [path.name for path in work.iterdir() if path.is_file()] == ["1d_conv_ensembled_submission.csv"]
 
 
-def test_ctrl_c_says_how_to_go_on(work, ensemble, monkeypatch):
+def test_ctrl_c_says_how_to_resume(work, ensemble, monkeypatch):
     def stop(settings):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(command, "run", stop)
-    assert ensemble("--1d") == (130, "", "ensemble: stopped; run the same command again\n")
+    assert ensemble("--1d") == (130, "", "ensemble: stopped; rerun the command\n")
 
 
-def test_help_names_every_flag_and_default(ensemble):
+def test_help_names_every_flag_and_default_in_80_columns(ensemble, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     code, out, _ = ensemble("--help")
     text = " ".join(out.replace("│", " ").split())
     assert code == 0
+    assert max(map(len, out.splitlines())) <= 80
     for words in (
-        "[DIR ...]", "--1d", "--2d", "--both", "--all", "--work WORK", "(default: work)", "--name NAME",
-        "--weights W", "(default: all equal)", "--output FILE", "--partial",
-        "(default with --all and DIR: WORK/ensembled_submission.csv)", "WORK/1d_2d_ensembled_submission.csv",
+        "[DIR ...]", "exactly one of these or DIR", "--1d", "--2d", "--both", "--all", "--work WORK", "(default: work)",
+        "--name NAME", "--weights W", "(default: all equal)", "--output FILE", "--partial", "--debug",
+        "into WORK/ensembled_submission.csv", "WORK/1d_2d_ensembled_submission.csv",
     ):  # fmt: skip
-        assert words in text
+        assert words in text, words
 
 
 def test_defaults_are_the_projects_own():
-    plan = planned(Settings(both=True))
-    assert plan.paths == [Path("work/predictions_1d_conv"), Path("work/predictions_2d_conv")]
-    assert plan.weights == [1, 1]
+    one, two = Path("work/predictions_1d_conv"), Path("work/predictions_2d_conv")
+    assert planned(Settings(Choice(both=True))) == {
+        Path("work/1d_conv_ensembled_submission.csv"): [one],
+        Path("work/2d_conv_ensembled_submission.csv"): [two],
+        Path("work/1d_2d_ensembled_submission.csv"): [one, two],
+    }
     with pytest.raises(PredictionsError):
         planned(Settings())
 
@@ -311,4 +379,4 @@ def test_command_runs_as_a_module(work):
     arguments[-1] = "missing"
     done = subprocess.run(arguments, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "ensemble: missing: predictions folder must be there, got nothing; run train first\n"
+    assert done.stderr == "ensemble: missing: there is no predictions folder here; run train first\n"

@@ -1,14 +1,21 @@
+import doctest
+
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, top_k_accuracy_score
 
-from ensemble.metrics import accuracy, map3
+import ensemble.metrics
+from ensemble.metrics import accuracy, best_labels, map3
 
 
 @pytest.fixture
 def predictions():
     rng = np.random.default_rng(7)
     return rng.dirichlet(np.ones(9), 500), rng.integers(0, 9, 500)
+
+
+def test_the_examples_are_true():
+    assert doctest.testmod(ensemble.metrics).failed == 0
 
 
 def test_accuracy_equals_scikit_learn(predictions):
@@ -45,3 +52,22 @@ def test_no_clips_score_nan():
     nothing = np.empty((0, 4)), np.empty(0, dtype=np.int64)
     assert np.isnan(accuracy(*nothing))
     assert np.isnan(map3(*nothing))
+
+
+def test_best_label_comes_first():
+    best = best_labels(np.array([[0.1, 0.4, 0.2, 0.3], [0.7, 0.1, 0.05, 0.15]]))
+    assert best.tolist() == [[1, 3, 2], [0, 3, 1]]
+
+
+def test_ties_keep_the_order_of_labels():
+    assert best_labels(np.full((1, 41), 1 / 41)).tolist() == [[0, 1, 2]]
+    assert best_labels(np.array([[0.2, 0.3, 0.2, 0.3]])).tolist() == [[1, 3, 0]]
+
+
+def test_fewer_labels_than_asked_gives_all():
+    assert best_labels(np.array([[0.4, 0.6]])).tolist() == [[1, 0]]
+    assert best_labels(np.ones((2, 1))).tolist() == [[0], [0]]
+
+
+def test_no_clips_give_no_rows():
+    assert best_labels(np.empty((0, 5))).shape == (0, 3)

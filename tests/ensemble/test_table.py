@@ -1,8 +1,10 @@
+import re
+
 import numpy as np
 import pytest
 
 from ensemble.metrics import accuracy, map3
-from ensemble.table import Row, ensemble_row, folder_row, format_table
+from ensemble.table import Row, ensemble_row, folder_row, result_table
 
 
 def test_folder_row_scores_the_clips_that_are_in_folds(tmp_path, make_predictions):
@@ -31,13 +33,49 @@ def test_ensemble_without_common_clips_has_a_dash(tmp_path, make_predictions):
     assert ensemble_row(folders, [1, 1]).cells() == ("ensemble", "721,026", "2", "0", "-", "-", "all 2")
 
 
-def test_table_is_aligned_with_four_decimals_and_thousands():
-    rows = [
-        Row("conv1d", 360513, "10", 9473, 0.70123, 2 / 3, "work/predictions_1d_conv"),
-        Row("ensemble", 528874, "20", 0, float("nan"), float("nan"), "all 2"),
+def test_table_is_aligned_and_names_neighbours_without_their_folder(tmp_path, make_predictions):
+    folders = [
+        make_predictions(tmp_path / "predictions_1d_conv", seed=1),
+        make_predictions(tmp_path / "predictions_mobilenet", seed=2, config={"model": "mobilenet"}),
     ]
-    assert format_table(rows).splitlines() == [
-        "model     trainable parameters  folds  clips  OOF accuracy  OOF MAP@3  predictions",
-        "conv1d                 360,513     10  9,473        0.7012     0.6667  work/predictions_1d_conv",
-        "ensemble               528,874     20      0             -          -  all 2",
+    lines = [re.sub(r"0\.\d{4}", "0.----", line) for line in result_table(folders, [1, 1])]
+    assert lines == [
+        "model      parameters  folds  clips  accuracy   MAP@3  predictions",
+        "conv1d        360,513      3     11    0.----  0.----  predictions_1d_conv",
+        "mobilenet     360,513      3     11    0.----  0.----  predictions_mobilenet",
+        "ensemble      721,026      6     11    0.----  0.----  all 2",
     ]
+
+
+def test_cells_have_four_decimals_thousands_and_a_dash_for_no_score():
+    row = Row("conv1d", 360513, "10", 9473, 0.70123, float("nan"), "p")
+    assert row.cells() == ("conv1d", "360,513", "10", "9,473", "0.7012", "-", "p")
+
+
+def test_folders_of_different_places_are_named_in_full(tmp_path, make_predictions):
+    folders = [make_predictions(tmp_path / place / "p") for place in "ab"]
+    assert [line.split()[-1] for line in result_table(folders, [1, 1])[1:3]] == [f"{tmp_path}/{x}/p" for x in "ab"]
+
+
+def test_a_folders_name_cannot_steer_the_terminal(tmp_path, make_predictions):
+    folder = make_predictions(tmp_path / "p\x1b[2J", config={"model": "conv\n1d"})
+    line = result_table([folder], [1])[1]
+    assert line.startswith("conv\\u000a1d ") and line.endswith("p\\u001b[2J")
+
+
+def test_folders_that_score_different_clips_are_said_to(tmp_path, make_predictions):
+    """One was trained on verified clips only: two more clips are in no fold."""
+    folds = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, -1, -1, -1])
+    folders = [make_predictions(tmp_path / "a"), make_predictions(tmp_path / "b", folds=folds)]
+    assert result_table(folders, [1, 1])[-1] == (
+        f"note: the folders score different training clips (11 in {tmp_path}/a, 9 in {tmp_path}/b); "
+        "the ensemble's row is over the 9 clips that all of them score"
+    )
+    assert [row.split()[3] for row in result_table(folders, [1, 1])[1:4]] == ["11", "9", "9"]
+
+
+def test_other_clips_in_the_same_number_are_said_too(tmp_path, make_predictions):
+    folders = [make_predictions(tmp_path / str(fold), finish=[fold]) for fold in (0, 1)]
+    assert "(4 in " in result_table(folders, [1, 1])[-1] and "over the 0 clips" in result_table(folders, [1, 1])[-1]
+    other_folds = make_predictions(tmp_path / "c", folds=np.array([2, 1, 0] * 3 + [0, 1, -1]))
+    assert len(result_table([make_predictions(tmp_path / "d"), other_folds], [1, 1])) == 4

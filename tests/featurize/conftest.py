@@ -1,6 +1,9 @@
 """A small dataset with every kind of clip, and what it takes to featurize it quickly."""
 
+import errno
 import os
+import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +11,20 @@ import pytest
 import soundfile as sf
 
 from cache.specification import MfccSpecification, RawSpecification
-from featurize.dataset import read_dataset
-from featurize.run import Options, run
+from cache.storage import open_storage
+from featurize.datasets import read_dataset
+from featurize.decode import ReadError, Recording
+from featurize.run import plan_run, run
+from featurize.settings import Options
 
 SPECIFICATIONS = (RawSpecification(sample_rate=100), MfccSpecification(n_mfcc=4, sample_rate=2000))
 
 
-@pytest.fixture
-def every_kind(tmp_path, write_dataset, noise) -> Path:
+@pytest.fixture(scope="session")
+def every_kind_once(tmp_path_factory, write_dataset, noise) -> Path:
     """A dataset: sound, short, silent, long, stereo, streamed, truncated, empty, zero-byte and undecodable clips,
     as wav, flac, mp3 and ogg."""
-    folder = tmp_path / "data"
+    folder = tmp_path_factory.mktemp("every-kind") / "data"
     train = {f"{i}.wav": noise(0.5 + 7 * i, 2000, seed=i) for i in range(6)}
     train |= {
         "silent.wav": (np.zeros(3000), 2000),
@@ -41,16 +47,34 @@ def every_kind(tmp_path, write_dataset, noise) -> Path:
 
 
 @pytest.fixture
+def every_kind(every_kind_once, tmp_path) -> Path:
+    """A copy of `every_kind_once`, in tmp_path."""
+    return shutil.copytree(every_kind_once, tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
 def featurize():
     """A function that brings a cache up to date with a dataset and returns the work that was done."""
 
     def featurize(data, cache, specifications=SPECIFICATIONS, limit=None, **options):
-        return run(read_dataset(data, limit), cache, specifications, Options(**options))[0]
+        dataset = read_dataset(open_storage(data), limit)
+        return run(dataset, open_storage(cache), specifications, Options(**{"jobs": 1, **options}))[0]
 
     return featurize
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def planned():
+    """A function that says what a run would do; nothing is written."""
+
+    def planned(data, cache, specifications=SPECIFICATIONS, limit=None, **options):
+        dataset = read_dataset(open_storage(data), limit)
+        return plan_run(dataset, open_storage(cache), specifications, Options(**options))
+
+    return planned
+
+
+@pytest.fixture(scope="session")
 def file_bytes():
     """A function that reads every file of a cache: bytes by relative path, but for the lock's."""
 
@@ -61,3 +85,38 @@ def file_bytes():
         }
 
     return file_bytes
+
+
+@pytest.fixture
+def as_nobody(tmp_path):
+    """A context manager in which this process is a user without rights; the test's own folders can be entered."""
+
+    @contextmanager
+    def as_nobody():
+        for folder in (tmp_path, *tmp_path.parents[:3]):
+            folder.chmod(folder.stat().st_mode | 0o055)
+        os.seteuid(65534)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+
+    return as_nobody
+
+
+@pytest.fixture
+def unreadable(monkeypatch):
+    """A context manager in which reading a recording of this name ends in an I/O error."""
+
+    @contextmanager
+    def unreadable(name):
+        def recording(source, *arguments):
+            if source.name == name:
+                raise ReadError.of(OSError(errno.EIO, os.strerror(errno.EIO), str(source)))
+            return Recording(source, *arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr("featurize.job.Recording", recording)
+            yield
+
+    return unreadable

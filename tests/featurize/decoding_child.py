@@ -16,15 +16,18 @@ import numpy as np
 import pandas as pd
 import soundfile as sf
 
-from cache.plan import chunks_per_slot
-from cache.receipts import receipts_folder
-from cache.specification import MfccSpecification, RawSpecification
-from featurize.decode import DecodeError, decode, read_header
-from featurize.job import Job, Slot, run_job
-from featurize.page import Target
-from featurize.waveform import waveform_of
+from cache.layout import chunks_per_slot
+from cache.specification import LogmelSpecification, MfccSpecification, RawSpecification
+from cache.storage import open_storage
+from featurize.decode import DecodeError, Recording, read_header
+from featurize.job import Job, Slot, Target, run_job
 
-SPECIFICATIONS = (RawSpecification(100), RawSpecification(1000, "float32"), MfccSpecification(4, 2000))
+SPECIFICATIONS = (
+    RawSpecification(100),
+    RawSpecification(1000, "float32"),
+    MfccSpecification(4, 2000),
+    LogmelSpecification(8, 2000),
+)
 SECONDS = 20
 MEMORY_BYTES = 1 << 30
 
@@ -33,11 +36,11 @@ def decoded(path):
     """Samples that the public functions give, checked; -1 for a recording that they refuse."""
     header = read_header(path)
     try:
-        recording = decode(path, header)
         n_samples = 0
-        for block in waveform_of(recording).blocks(header.native_rate):
-            assert block.dtype == np.float32 and block.ndim == 1 and np.isfinite(block).all()
-            n_samples += len(block)
+        with Recording(path, header) as recording:
+            for block in recording.blocks():
+                assert block.dtype == np.float32 and block.ndim == 1 and np.isfinite(block).all()
+                n_samples += len(block)
     except (DecodeError, OSError) as error:
         assert "\n" not in str(error)
         return header, -1
@@ -49,19 +52,21 @@ def featurized(path, header, folder):
     """Run a job on it; the statuses. Nothing is written outside its stores, nothing beyond what was filled."""
     plan = pd.DataFrame({"native_samples": [header.native_samples], "native_rate": [header.native_rate]})
     stat = path.stat()
-    slot = Slot(0, path, stat.st_size, stat.st_mtime_ns, "", header, (0,) * len(SPECIFICATIONS))
-    targets = tuple(Target(folder / s.name, s) for s in SPECIFICATIONS)
+    place = (open_storage(path.parent), path.name)
+    slot = Slot(0, *place, stat.st_size, stat.st_mtime_ns, "", header, (0,) * len(SPECIFICATIONS))
+    targets = tuple(Target(open_storage(folder / s.name), s) for s in SPECIFICATIONS)
     receipts = run_job(Job(0, int(chunks_per_slot(plan)[0]), (slot,), targets))
     for target, receipt in zip(targets, receipts, strict=True):
         result, s = receipt.slots[0], target.specification
         assert result.length <= s.capacity(header.native_samples, header.native_rate), "beyond its capacity"
         assert np.isfinite(result.value), "a value that is not finite"
-        chunks = sorted((target.store / "features" / "c").rglob("*"), key=lambda chunk: str(chunk.parent))
+        chunks = sorted((target.store.path("features/c")).rglob("*"), key=lambda chunk: str(chunk.parent))
         data = b"".join(chunk.read_bytes() for chunk in chunks if chunk.is_file())
         features = np.frombuffer(data, s.dtype).reshape(-1, *s.item_shape)
         assert np.isfinite(features).all(), "features that are not finite"
-    ours = {folder, *(t.store for t in targets), *(receipts_folder(t.store) for t in targets)}
-    assert set(folder.iterdir()) | {folder} == ours, "something outside the stores"
+    stores = {target.store.path() for target in targets}
+    ours = stores | {store.with_suffix(".receipts") for store in stores}
+    assert set(folder.iterdir()) == ours, "something outside the stores"
     return " ".join(receipt.slots[0].status.name for receipt in receipts)
 
 

@@ -1,6 +1,6 @@
 """Runs that stop themselves with SIGKILL; a script, so that each run is a fork of a process without threads.
 
-    python killed_runs.py writes DATA FOLDER          at the n-th write, for every n
+    python killed_runs.py writes DATA FOLDER STEP     at every STEP-th write
     python killed_runs.py moments DATA FOLDER N SEED  at N random moments
     python killed_runs.py compact DATA FOLDER CACHE STEP   a compaction of CACHE, at every STEP-th write
 
@@ -19,19 +19,22 @@ from pathlib import Path
 
 import numpy as np
 
-from cache.commands.compact import Compact
+from cache import open_cache
+from cache.compact import compact, plan_compaction
 from cache.specification import MfccSpecification, RawSpecification
-from featurize.dataset import read_dataset
-from featurize.mfcc import extract_mfcc
-from featurize.run import Options, run
-from featurize.waveform import Waveform
+from cache.storage import open_storage
+from cache.writer import writing
+from featurize.datasets import read_dataset
+from featurize.features.mfcc import mfcc
+from featurize.run import run
+from featurize.settings import Options
 
 SPECIFICATIONS = (RawSpecification(sample_rate=100), MfccSpecification(n_mfcc=4, sample_rate=2000))
 WRITES = {"os.rename", "os.remove", "os.rmdir", "os.truncate", "shutil.rmtree"}
 
 
 def featurize(data, cache):
-    run(read_dataset(data), cache, SPECIFICATIONS, Options(n_jobs=2))
+    run(read_dataset(open_storage(data)), open_storage(cache), SPECIFICATIONS, Options(jobs=2))
 
 
 def kill_at_write(n):
@@ -96,20 +99,22 @@ def compare(expected, cache, what):
             sys.exit(f"after a kill at {what}: {name} differs")
 
 
-def compact(cache):
-    for _ in Compact(cache=cache).run():
-        pass
+def compacted(cache):
+    with writing(cache):
+        compaction = plan_compaction(open_cache(cache))
+        if compaction.bytes_after < compaction.bytes_before:
+            compact(compaction)
 
 
 def killed_compactions(data, folder, cache, step):
     """Kill compactions of copies of a cache; the next command is featurize every other time."""
     shutil.copytree(cache, folder / "unbroken")
-    forked(compact, folder / "unbroken")
+    forked(compacted, folder / "unbroken")
     expected, copy, n_kills = files(folder / "unbroken"), folder / "killed", 0
 
     def broken():
         kill_at_write(n_kills * step + 1)
-        compact(copy)
+        compacted(copy)
 
     while True:
         shutil.rmtree(copy, ignore_errors=True)
@@ -119,7 +124,7 @@ def killed_compactions(data, folder, cache, step):
         n_kills += 1
         if n_kills % 2:
             forked(featurize, data, copy)
-        forked(compact, copy)
+        forked(compacted, copy)
         compare(expected, copy, f"write {(n_kills - 1) * step + 1}")
 
 
@@ -128,16 +133,17 @@ def main(mode, data, folder, *numbers):
     if mode == "compact":
         print(killed_compactions(data, folder, Path(numbers[0]), int(numbers[1])))
         return
-    extract_mfcc(Waveform(np.zeros(100, np.float32), 2000), SPECIFICATIONS[1], np.zeros((1, 4), np.float32))  # warm
+    mfcc(np.zeros(100, np.float32), 2000, 4)  # compile the kernel before the forks
     started = time.monotonic()
     forked(featurize, data, folder / "unbroken")
     seconds = time.monotonic() - started
     expected = files(folder / "unbroken")
     n_kills, cache = 0, folder / "killed"
     if mode == "writes":
-        while killed_and_repeated(data, cache, kill_at_write, n_kills + 1):
+        step = int(numbers[0])
+        while killed_and_repeated(data, cache, kill_at_write, n_kills * step + 1):
+            compare(expected, cache, f"write {n_kills * step + 1}")
             n_kills += 1
-            compare(expected, cache, f"write {n_kills}")
     else:
         dice = random.Random(int(numbers[1]))
         for _ in range(int(numbers[0])):

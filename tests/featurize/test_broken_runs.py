@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,40 +10,39 @@ from pathlib import Path
 
 import pytest
 
-import cache.files
+import common.files
 from cache.specification import MfccSpecification, RawSpecification
 from featurize.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[2]
-QUICK = ["--sr", "100", "--mfcc", "4", "--mfcc-sr", "2000"]
+QUICK = ["--features", "raw", "mfcc", "--sr", "100", "--mfcc", "4", "--mfcc-sr", "2000"]
 STORES = (RawSpecification(100).name, MfccSpecification(n_mfcc=4, sample_rate=2000).name)
-GO_ON = "what is done is kept: run the same command again to go on"
+RESUME = "finished work is kept: rerun the command to resume"
 # What a process of ours does before it runs the command; its last job is the one of the last group.
 KILL_A_WORKER = """
 import os, signal
 import featurize.run as run
 whole = run.run_job
-def die_in_the_last(job, durable):
+def die_in_the_last(job, **options):
     if job.group == {last}:
         os.kill(os.getpid(), signal.SIGKILL)
-    whole(job, durable)
-    return job
-run._run_and_return = die_in_the_last
+    whole(job, **options)
+run.run_job = die_in_the_last
 """
 STOP_AFTER_A_JOB = """
 import os, signal
 import featurize.run as run
 whole = run.run_job
-def stop(job, durable):
-    os.kill(os.getpid(), signal.{name}) if job.group == {last} else whole(job, durable)
+def stop(job, **options):
+    os.kill(os.getpid(), signal.{name}) if job.group == {last} else whole(job, **options)
 run.run_job = stop
 """
 READ_ONLY_AFTER_A_JOB = """
 import subprocess
 import featurize.run as run
 whole = run.run_job
-def then_read_only(job, durable):
-    whole(job, durable)
+def then_read_only(job, **options):
+    whole(job, **options)
     subprocess.run(["mount", "-o", "remount,ro", "{folder}"], check=True)
 run.run_job = then_read_only
 """
@@ -91,12 +91,10 @@ def in_own_mounts(script: str, *commands: list[str]) -> list[str]:
     return done.stderr.splitlines()
 
 
-def run_again(tmp_path, monkeypatch):
-    arguments = ["--data", tmp_path / "data", "--work", tmp_path / "work", *QUICK]
-    monkeypatch.setattr(sys, "argv", ["featurize", *map(str, arguments)])
+def run_again(tmp_path):
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        return main()
+        return main(["--data", str(tmp_path / "data"), "--work", str(tmp_path / "work"), *QUICK])
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -105,29 +103,30 @@ def run_again(tmp_path, monkeypatch):
 def check(code, err, expected_code, line):
     """One line at the end says what happened, and none is a traceback's."""
     last = err.splitlines()[-1]
-    assert code == expected_code and line in last and GO_ON in last, err
+    assert code == expected_code and line in last and RESUME in last, err
     assert "Traceback" not in err and "Error" not in err
 
 
-def test_a_worker_process_killed_alone(unbroken, tmp_path, file_bytes, monkeypatch):
+@pytest.mark.slow
+def test_a_worker_process_killed_alone(unbroken, tmp_path, file_bytes):
     expected, last = unbroken
     before = KILL_A_WORKER.format(last=last)
     done = start(command_of(tmp_path, "--jobs", "2", "--engine", "processes", before=before))
     check(done.returncode, done.stderr, 2, "a worker process was killed, by the system if memory ran out")
     receipts = list((tmp_path / "work").rglob("*.receipts/*.json"))
     assert receipts and not [path for path in receipts if path.stem == f"{last:06d}"]  # what was committed counts
-    assert run_again(tmp_path, monkeypatch) == 1 and file_bytes(tmp_path / "work" / "cache") == expected
+    assert run_again(tmp_path) == 1 and file_bytes(tmp_path / "work" / "cache") == expected
 
 
 @pytest.mark.parametrize(
-    ("name", "n_jobs"), [("SIGINT", "2"), ("SIGTERM", "1"), slow("SIGINT", "1"), slow("SIGTERM", "2")]
+    ("name", "n_jobs"), [("SIGTERM", "2"), slow("SIGINT", "2"), slow("SIGTERM", "1"), slow("SIGINT", "1")]
 )
-def test_a_signal(unbroken, tmp_path, file_bytes, monkeypatch, name, n_jobs):
+def test_a_signal(unbroken, tmp_path, file_bytes, name, n_jobs):
     expected, last = unbroken
     done = start(command_of(tmp_path, "--jobs", n_jobs, before=STOP_AFTER_A_JOB.format(last=last, name=name)))
     assert done.returncode == 130 and "Traceback" not in done.stderr and not done.stdout
     assert list((tmp_path / "work").rglob("*.receipts/*.json"))
-    assert run_again(tmp_path, monkeypatch) == 1 and file_bytes(tmp_path / "work" / "cache") == expected
+    assert run_again(tmp_path) == 1 and file_bytes(tmp_path / "work" / "cache") == expected
 
 
 @pytest.mark.parametrize(
@@ -145,14 +144,15 @@ def test_a_disk_that_fails(unbroken, tmp_path, file_bytes, monkeypatch, capsys, 
         replace(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cache.files.os, "replace", fail)
-        found = run_again(tmp_path, monkeypatch)
+        patch.setattr(common.files.os, "replace", fail)
+        found = run_again(tmp_path)
     check(found, capsys.readouterr().err, 2, os.strerror(code))
-    assert run_again(tmp_path, monkeypatch) == 1 and file_bytes(tmp_path / "work" / "cache") == unbroken[0]
+    assert run_again(tmp_path) == 1 and file_bytes(tmp_path / "work" / "cache") == unbroken[0]
 
 
 @needs_mounts
-@pytest.mark.parametrize("n_files", [40, *(slow(n) for n in range(6, 70, 4))])
+@pytest.mark.slow
+@pytest.mark.parametrize("n_files", [40, *range(6, 70, 4)])
 def test_a_full_disk(unbroken, tmp_path, file_bytes, n_files):
     """A file system with room for so many files, which is given more for the second run."""
     (tmp_path / "work").mkdir()
@@ -170,11 +170,11 @@ def test_a_full_disk(unbroken, tmp_path, file_bytes, n_files):
 
 
 @needs_mounts
-@pytest.mark.parametrize("store", [STORES[0], slow(STORES[1])])
+@pytest.mark.slow
+@pytest.mark.parametrize("store", STORES)
 def test_a_cache_that_turns_read_only_midway(unbroken, tmp_path, file_bytes, store):
     """One store is a file system of its own, as a lock that is open keeps its own from turning."""
-    folder = tmp_path / "work" / "cache" / store
-    folder.mkdir(parents=True)
+    folder = shutil.copytree(tmp_path / "unbroken", tmp_path / "work" / "cache") / store  # which the mount hides
     breaking = command_of(tmp_path, "--jobs", "1", before=READ_ONLY_AFTER_A_JOB.format(folder=folder))
     script = f"""
         mount -t tmpfs tmpfs '{folder}' || exit 3

@@ -13,10 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cache import open_cache
-from cache.commands.compact import Compact
+from cache.compact import compact, plan_compaction
 from cache.specification import MfccSpecification, RawSpecification
-from featurize.dataset import read_dataset
-from featurize.run import Options, run
+from cache.storage import open_storage
+from cache.writer import writing
+from featurize.datasets import read_dataset
+from featurize.run import run
+from featurize.settings import Options
 
 SPECIFICATIONS = (RawSpecification(sample_rate=100), MfccSpecification(n_mfcc=2, sample_rate=1000))
 LABELS = ("Bell", "None", "Rain drops")
@@ -91,7 +94,7 @@ class _Data:
 
 def _featurize(data: _Data, cache: Path, prune: bool) -> None:
     data.write_tables()
-    run(read_dataset(data.folder), cache, SPECIFICATIONS, Options(prune=prune))
+    run(read_dataset(open_storage(data.folder)), open_storage(cache), SPECIFICATIONS, Options(prune=prune, jobs=1))
 
 
 def _contents(cache: Path) -> tuple[pd.DataFrame, list]:
@@ -121,7 +124,8 @@ def _changes_end_as_from_nothing(folder: Path, runs) -> None:
     changed, fresh = _contents(folder / "changed"), _contents(folder / "fresh")
     pd.testing.assert_frame_equal(changed[0], fresh[0])
     assert changed[1] == fresh[1]
-    list(Compact(cache=folder / "changed").run())
+    with writing(folder / "changed"):
+        compact(plan_compaction(open_cache(folder / "changed")))
     compacted = _contents(folder / "changed")
     pd.testing.assert_frame_equal(compacted[0], fresh[0])
     assert compacted[1] == fresh[1]

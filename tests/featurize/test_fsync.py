@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from cache.layout import feature_chunk_key
 from cache.specification import MfccSpecification, RawSpecification
-from cache.zarr_files import feature_chunk_key
-from featurize.settings import Settings
 
 SPECIFICATIONS = {s.name: s for s in (RawSpecification(100), MfccSpecification(4, 2000))}
 
@@ -45,7 +44,7 @@ class Disk:
             self.receipts.append(target)
             for chunk in _chunks(target, source):
                 assert self.has(chunk), f"{target} is written before {chunk} is on the disk"
-            for table in ("plan.parquet", "copies/plan.parquet", "clips.parquet"):
+            for table in ("plan.parquet", "clips.parquet", "manifest.json"):
                 assert self.has(self.root / table), f"{target} is written before {table} is on the disk"
 
     def has(self, path: Path) -> bool:
@@ -68,7 +67,7 @@ def test_a_receipt_is_written_after_its_chunks_are_on_the_disk(
     every_kind, featurize, tmp_path, monkeypatch, n_jobs
 ):
     disk = Disk(monkeypatch, tmp_path / "cache")
-    featurize(every_kind, tmp_path / "cache", fsync=True, n_jobs=n_jobs)
+    featurize(every_kind, tmp_path / "cache", fsync=True, jobs=n_jobs)
     assert len(disk.receipts) == 6
     left = [
         path for path in (tmp_path / "cache").rglob("*") if path.is_file() and not path.name.startswith("writer.")
@@ -100,7 +99,3 @@ def test_the_bytes_are_the_same(every_kind, featurize, tmp_path, file_bytes):
     featurize(every_kind, tmp_path / "with", fsync=True)
     featurize(every_kind, tmp_path / "without")
     assert file_bytes(tmp_path / "with") == file_bytes(tmp_path / "without")
-
-
-def test_the_flag_is_the_runs_option():
-    assert Settings(fsync=True).options.fsync and not Settings().options.fsync

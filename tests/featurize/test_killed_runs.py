@@ -20,20 +20,32 @@ def kills(*arguments) -> int:
     return int(done.stdout)
 
 
-def test_killed_at_every_write(tmp_path, write_dataset, noise):
+@pytest.fixture
+def three_clips(tmp_path, write_dataset, noise):
+    """A long clip between a short one and one that is no sound."""
     clips = {"a.wav": noise(1, 2000), "long.wav": noise(300, 200), "b.wav": noise(2, 2000)}
     write_dataset(tmp_path / "data", clips)
     (tmp_path / "data" / "audio_train" / "b.wav").write_text("no sound")
-    assert kills("writes", tmp_path / "data", tmp_path) > 60
+    return tmp_path / "data"
 
 
+def test_killed_at_some_writes(three_clips, tmp_path):
+    assert kills("writes", three_clips, tmp_path, 13) > 3
+
+
+@pytest.mark.slow
+def test_killed_at_every_write(three_clips, tmp_path):
+    assert kills("writes", three_clips, tmp_path, 1) > 40
+
+
+@pytest.mark.slow
 def test_killed_at_random_moments(every_kind, tmp_path):
     kills("moments", every_kind, tmp_path, 8, 1001)
 
 
 @pytest.mark.slow
 def test_killed_at_every_write_of_every_kind(every_kind, tmp_path):
-    assert kills("writes", every_kind, tmp_path) > 80
+    assert kills("writes", every_kind, tmp_path, 1) > 80
 
 
 @pytest.mark.slow

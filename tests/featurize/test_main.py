@@ -11,27 +11,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cache.lock import writing
+from cache.writer import writing
 from featurize.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[2]
-QUICK = ["--sr", "100", "--mfcc", "4", "--mfcc-sr", "2000", "--jobs", "2"]
+QUICK = ["--sr", "100", "--mfcc", "4", "--n-mels", "8", "--mfcc-sr", "2000", "--jobs", "2"]
 
 
 @pytest.fixture
-def command(monkeypatch, capsys, tmp_path):
+def command(capsys, tmp_path):
     """A function that runs the command in this process: exit code, standard output, standard error."""
 
     def command(*arguments, data=None):
-        given = ["--data", str(data or tmp_path / "data"), "--work", str(tmp_path / "work"), *QUICK, *arguments]
-        monkeypatch.setattr(sys, "argv", ["featurize", *map(str, given)])
-        before = signal.getsignal(signal.SIGTERM)
+        given = ["--data", data or tmp_path / "data", "--work", tmp_path / "work", *QUICK, *arguments]
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
-            code = main()
+            code = main(list(map(str, given)))
         except SystemExit as end:
             code = end.code
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
         out, err = capsys.readouterr()
         return code, out, err
 
@@ -104,6 +104,12 @@ def test_dry_run_prints_the_plan_and_writes_nothing(small, command, tmp_path):
     assert not (tmp_path / "work").exists()
 
 
+def test_demo_overwrites_nothing(small, command):
+    code, out, err = command("--demo")
+    assert (code, out) == (2, "") and "audio_train: there is something already, which --demo does not" in err
+
+
+@pytest.mark.slow
 def test_demo_makes_a_dataset_once(tmp_path, command):
     code, out, err = command("--demo", "--limit", "3", data=tmp_path / "demo")
     assert code == 0 and "synthesised" in err
@@ -113,10 +119,11 @@ def test_demo_makes_a_dataset_once(tmp_path, command):
 
 def test_demo_and_dry_run_exclude_each_other(tmp_path, command):
     code, _, err = command("--demo", "--dry-run")
-    assert code == 2 and "--demo: must be without --dry-run, which writes nothing" in err
+    assert code == 2 and "--demo writes a dataset and --dry-run writes nothing; give one of them" in err
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.slow
 def test_stopping_at_an_error_ends_in_order_while_other_jobs_run(tmp_path, write_dataset, noise):
     clips = {f"{i}.wav": noise(200, 8000, seed=i) for i in range(8)}
     data = write_dataset(tmp_path / "data", clips)
@@ -148,7 +155,7 @@ def test_no_data_is_one_line_and_exit_2(command):
 def test_a_second_featurize_is_told_who_writes(small, tmp_path, command):
     with writing(tmp_path / "work" / "cache"):
         code, _, err = command()
-    assert code == 2 and f"process {os.getpid()}" in err and "wait for it to end" in err
+    assert code == 2 and f"process {os.getpid()}" in err and "wait" in err
 
 
 def test_a_cache_folder_that_cannot_be_made_is_one_line(small, tmp_path, command):
@@ -185,12 +192,16 @@ def test_a_full_disk_is_one_line_and_the_next_run_completes(small, tmp_path, com
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))  # noqa: E731  (chunks are larger)
     process = start("--data", small, "--work", tmp_path / "work", preexec_fn=limit)
     out, err = process.communicate()
-    assert process.returncode == 2 and "File too large" in err.splitlines()[-1] and "run the same command" in err
-    assert "Traceback" not in err and not list((tmp_path / "work").rglob("*.partial"))
+    assert (
+        process.returncode == 2
+        and "File too large" in err.splitlines()[-1]
+        and "rerun the command to resume" in err
+    )
+    assert "Traceback" not in err and not list((tmp_path / "work").rglob(".earmark-*"))
     assert command()[0] == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_stops_at_once_and_says_how_to_go_on(tmp_path, write_dataset, number, command):
     samples = np.random.default_rng(0).uniform(-1, 1, 8000 * 200)
     clips = {f"{i}.wav": (np.roll(samples, i), 8000) for i in range(60)}
@@ -202,16 +213,17 @@ def test_a_signal_stops_at_once_and_says_how_to_go_on(tmp_path, write_dataset, n
     process.send_signal(number)
     out, err = process.communicate()
     assert process.returncode == 130 and out == ""
-    assert err.splitlines()[-1].endswith("what is done is kept: run the same command again to go on")
+    assert err.splitlines()[-1].endswith("finished work is kept: rerun the command to resume")
     assert command()[0] == 0
 
 
+@pytest.mark.slow
 def test_a_killed_worker_process_is_one_line_and_the_next_run_completes(small, tmp_path, command):
     script = (
         "import os, signal, sys; sys.argv[0] = 'featurize'\n"
         "import featurize.run as run\n"
         "from featurize.__main__ import main\n"
-        "run._run_and_return = lambda job, durable: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "run.run_job = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
         "sys.exit(main())\n"
     )
     arguments = ["--data", small, "--work", tmp_path / "work", *QUICK, "--engine", "processes"]
@@ -236,12 +248,16 @@ def test_help_is_complete(command):
     code, out, _ = command("--help")
     assert code == 0
     flags = (
-        "data work cache sr mfcc mfcc-sr raw-dtype jobs limit prune force dry-run on-error demo engine scheduler"
+        "data work cache limit demo features sr mfcc n-mels mfcc-sr raw-dtype trim-db "
+        "engine jobs scheduler on-error prune force fsync dry-run debug"
     )
     assert all(f"--{flag}" in out for flag in flags.split())
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--dry-run"], []])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], *(pytest.param(arguments, marks=pytest.mark.slow) for arguments in (["--dry-run"], []))],
+)
 def test_a_reader_that_is_gone_ends_the_command_quietly(small, tmp_path, arguments):
     reader, writer = os.pipe()
     os.close(reader)
@@ -249,3 +265,63 @@ def test_a_reader_that_is_gone_ends_the_command_quietly(small, tmp_path, argumen
     done = subprocess.run(list(map(str, command)), cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True)
     os.close(writer)
     assert done.returncode == 141 and "Traceback" not in done.stderr and "Broken pipe" not in done.stderr
+
+
+def test_nothing_of_a_name_reaches_the_terminal_raw(tmp_path, write_dataset, noise, command):
+    """An escape sequence in a file's name, in its folder's, in a label and in what an argument names."""
+    name = "\x1b[2J\x07.wav"
+    data = write_dataset(
+        tmp_path / "da\x1bta", {name: noise(1, 2000), "b.wav": noise(1, 2000)}, labels=["x\x1b", "y"]
+    )
+    (data / "audio_train" / name).write_text("no sound")
+    code, out, err = command(data=data)
+    assert (
+        code == 1 and "failed: \\u001b[2J\\u0007.wav: not a recording" in out and "da\\u001bta: 2 labelled" in err
+    )
+    (data / "train.csv").write_text(f"fname,label\n{name},\n")
+    _, out_2, err_2 = command(data=data)
+    assert "label of \\u001b[2J\\u0007.wav (row 1) must not be empty" in err_2
+    (data / "audio_train" / name).unlink()
+    (data / "train.csv").write_text("fname,label\nb.wav,y\n")
+    _, out_3, err_3 = command("--prune", data=data)
+    assert "removed from the clip table: \\u001b[2J\\u0007.wav" in err_3
+    assert not {"\x1b", "\x07"} & set(out + err + out_2 + err_2 + out_3 + err_3)
+
+
+def test_odd_names_fail_alone(small, tmp_path, command, as_nobody):
+    """A name of 300 letters, one that is only an ending, and a folder that is closed to us."""
+    names = ["x" * 300 + ".wav", ".raw", "closed/a.wav"]
+    (small / "audio_train" / ".raw").write_text("no sound")
+    (small / "audio_train" / "closed").mkdir(mode=0)
+    (small / "train.csv").write_text(
+        "fname,label\n" + "".join(f"{name},y\n" for name in [*names, "0.wav", "1.wav"])
+    )
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work").chmod(0o777)
+    if os.geteuid():
+        code, out, err = command()
+    else:
+        with as_nobody():
+            code, out, err = command()
+    assert code == 1 and "6 clips: 0 empty, 0 truncated, 3 failed" in out, out + err
+    assert all(f"failed: {name[:40]}" in out for name in names) and "closed/a.wav: Permission denied" in out
+
+
+def test_an_older_cache_is_refused_in_one_line(small, tmp_path, command):
+    (tmp_path / "work" / "cache" / "copies").mkdir(parents=True)
+    (tmp_path / "work" / "cache" / "clips.parquet").write_bytes(b"PAR1")
+    code, out, err = command()
+    assert (code, out, err.count("\n")) == (
+        2,
+        "",
+        1,
+    ) and "made by an older version of earmark; move it away, or" in err
+
+
+def test_debug_shows_where_an_error_comes_from(tmp_path, command):
+    assert "Traceback" in command("--debug")[2] and "Traceback" not in command()[2]
+
+
+def test_lines_of_the_help_fit_80_columns(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert max(map(len, command("--help")[1].splitlines())) <= 80

@@ -1,78 +1,85 @@
-"""Settings give features and options their defaults, and refuse numbers out of range."""
+"""Settings name features and folders, and refuse numbers out of range and flags that do not go together."""
 
 from pathlib import Path
 
 import pytest
 
-from cache import LogmelSpecification, MfccSpecification, RawSpecification
-from featurize.engine import default_jobs
-from featurize.settings import Settings, SettingsError, check
+from cache.specification import LogmelSpecification, MfccSpecification, RawSpecification
+from cache.storage import CacheError
+from featurize.settings import Data, Features, Options, Settings, SettingsError, check
 
 
-def test_defaults_are_the_notebooks():
-    settings = Settings()
-    assert settings.specifications == (RawSpecification(16000, "int16"), MfccSpecification(40, 44100))
-    assert settings.cache_path == Path("work/cache") and settings.options.n_jobs == default_jobs()
-    check(settings)
+def test_all_three_kinds_are_made_unless_some_are_named():
+    assert Settings().features.specifications == (
+        RawSpecification(16000, "int16"),
+        MfccSpecification(40, 44100),
+        LogmelSpecification(64, 44100),
+    )
+    assert Features(kinds=("logmel",), n_mels=32, mel_sample_rate=8000).specifications == (
+        LogmelSpecification(32, 8000),
+    )
+    check(Settings())
 
 
-def test_kinds_are_chosen_and_logmel_added():
-    assert Settings(features=("raw",)).specifications == (RawSpecification(),)
-    assert Settings(features=(), logmel=64).specifications == (LogmelSpecification(64, 44100),)
+def test_trimming_is_for_every_kind():
+    assert {specification.trim_db for specification in Features(trim_db=30.0).specifications} == {30.0}
 
 
 def test_no_kind_is_refused():
-    with pytest.raises(SettingsError, match="--features: must name a kind, got none; name raw or mfcc, or give"):
-        check(Settings(features=()))
+    with pytest.raises(SettingsError, match="--features: must name a kind, got none; name raw, mfcc or logmel"):
+        check(Settings(features=Features(kinds=())))
 
 
-def test_cache_goes_where_it_is_told():
-    assert Settings(work=Path("w")).cache_path == Path("w/cache")
-    assert Settings(work=Path("w"), cache=Path("c")).cache_path == Path("c")
+def test_the_cache_lies_in_the_work_folder_unless_it_is_told_where():
+    assert Data(work=Path("w")).cache_folder.path() == Path("w/cache")
+    assert Data(work=Path("w"), cache="c").cache_folder.path() == Path("c")
 
 
-def test_stop_on_error():
-    assert Settings(on_error="stop").options.stop_on_error and not Settings().options.stop_on_error
+def test_what_is_neither_folder_nor_bucket_is_refused():
+    with pytest.raises(CacheError, match="^ftp://x/y: must be a folder, or s3://BUCKET/PREFIX"):
+        _ = Data(data="ftp://x/y").folder
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("sr", -1), ("mfcc", 0), ("mfcc_sr", 10**7), ("jobs", 0), ("limit", -3)]
+    ("settings", "flag", "value"),
+    [
+        (Settings(features=Features(sample_rate=0)), "sr", 0),
+        (Settings(features=Features(n_mfcc=129)), "mfcc", 129),
+        (Settings(features=Features(mel_sample_rate=10**7)), "mfcc-sr", 10**7),
+        (Settings(features=Features(n_mels=513)), "n-mels", 513),
+        (Settings(features=Features(trim_db=float("nan"))), "trim-db", "nan"),
+        (Settings(run=Options(jobs=0)), "jobs", 0),
+        (Settings(data=Data(limit=-3)), "limit", -3),
+    ],
 )
-def test_numbers_out_of_range_are_refused(name, value):
-    with pytest.raises(
-        SettingsError, match=rf"--{name.replace('_', '-')}: must be from 1 to \d+, got {value}; give"
-    ):
-        check(Settings(**{name: value}))
+def test_numbers_out_of_range_are_refused(settings, flag, value):
+    with pytest.raises(SettingsError, match=rf"^--{flag}: must be from 1 to \d+, got {value}; give one in that"):
+        check(settings)
 
 
 @pytest.mark.parametrize(
-    ("settings", "line"),
+    ("options", "line"),
     [
         (
             {"engine": "dask"},
-            r"--scheduler: must be the address of a Dask scheduler with --engine dask, got none; give one, such as tcp:",
+            "--engine dask needs --scheduler with the address of a Dask scheduler, such as tcp://",
         ),
         (
             {"scheduler": "tcp://h:1"},
-            r"--scheduler: must be with --engine dask, got --engine threads; give both or neither",
+            "--scheduler is for --engine dask, got --engine threads; give both or neither",
         ),
         (
             {"engine": "dask", "scheduler": "tcp://h:1", "jobs": 3},
-            r"--jobs: must be without --engine dask, whose worker threads take a job each, got 3; leave it out",
+            "--jobs 3 is not for --engine dask, where each thread of a worker takes one job; leave it out",
         ),
     ],
 )
-def test_an_engine_and_what_does_not_go_with_it(settings, line):
+def test_an_engine_and_what_does_not_go_with_it(options, line):
     with pytest.raises(SettingsError, match=line):
-        check(Settings(**settings))
+        check(Settings(run=Options(**options)))
 
 
 def test_a_cluster_without_its_extra(monkeypatch):
     monkeypatch.setattr("featurize.settings.find_spec", lambda name: None)
-    with pytest.raises(SettingsError, match=r'got none installed; pip install "earmark\[dask\]"'):
-        check(Settings(engine="dask", scheduler="tcp://h:1"))
-
-
-def test_a_cluster_is_an_option():
-    options = Settings(engine="dask", scheduler="tcp://h:1").options
-    assert (options.engine, options.scheduler) == ("dask", "tcp://h:1")
+    with pytest.raises(SettingsError, match=r'needs dask\.distributed; run pip install "earmark\[dask\]"'):
+        check(Settings(run=Options(engine="dask", scheduler="tcp://h:1")))

@@ -1,6 +1,6 @@
 """The golden store: a small cache, committed, that every later version has to read and to write again.
 
-    cache/         clips.parquet, plan.parquet, and two stores with their receipts
+    cache/         clips.parquet, plan.parquet, manifest.json, and three stores with their receipts
     expected/      STORE.features.npy, what the store holds of the clips, end to end in the table's order;
                    STORE.slots.npy, start, length, status and value of each clip
     files.json     xxh3-64 of every file of both
@@ -25,14 +25,20 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from cache.clips import read_clips
 from cache.receipts import checksum
-from cache.specification import MfccSpecification, RawSpecification
-from featurize.dataset import read_dataset
-from featurize.run import Options, run
+from cache.specification import LogmelSpecification, MfccSpecification, RawSpecification
+from cache.storage import open_storage
+from cache.tables import read_tables
+from featurize.datasets import read_dataset
+from featurize.run import run
+from featurize.settings import Options
 
 GOLDEN = Path(__file__).parent
-SPECIFICATIONS = (RawSpecification(sample_rate=100), MfccSpecification(n_mfcc=2, sample_rate=1000))
+SPECIFICATIONS = (
+    RawSpecification(sample_rate=100),
+    MfccSpecification(n_mfcc=2, sample_rate=1000),
+    LogmelSpecification(n_mels=3, sample_rate=1000),
+)
 SLOT = np.dtype([("start", "<i8"), ("length", "<i8"), ("status", "u1"), ("value", "<f4")])
 _FIRST_MTIME_NS = 1_700_000_000_000_000_000
 
@@ -69,9 +75,10 @@ def write_recordings(folder: Path) -> Path:
 
 def make(folder: Path, recordings: Path) -> None:
     """Featurize the recordings into folder/cache, and write what is expected beside it."""
-    run(read_dataset(recordings), folder / "cache", SPECIFICATIONS, Options())
-    (folder / "cache" / "writer.lock").unlink(missing_ok=True)
-    slots = read_clips(folder / "cache")["slot"].to_numpy()
+    cache = open_storage(folder / "cache")
+    run(read_dataset(open_storage(recordings)), cache, SPECIFICATIONS, Options())
+    cache.remove("writer.lock")
+    slots = read_tables(cache).clips["slot"].to_numpy()
     (folder / "expected").mkdir(exist_ok=True)
     for specification in SPECIFICATIONS:
         store = zarr.open_group(folder / "cache" / specification.name, mode="r")

@@ -10,9 +10,10 @@ import pytest
 import soundfile as sf
 
 from cache import LogmelSpecification, MfccSpecification, RawSpecification, open_cache
-from featurize.dataset import read_dataset
+from cache.storage import LocalStorage
+from featurize.datasets import read_dataset
 from featurize.run import Options, run
-from train.dataset import open_dataset
+from train.input.dataset import open_dataset
 from train.settings import settings_for
 
 RATE = 4000
@@ -101,6 +102,12 @@ def small_dataset(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def featurized():
+    """A function that featurizes a dataset's folder into a work folder: folder, work, *specifications."""
+    return _featurized
+
+
+@pytest.fixture(scope="session")
 def make_cache(small_dataset):
     """A function that featurizes the small dataset into a work folder."""
     return lambda work, *specifications: _featurized(small_dataset, work, *specifications)
@@ -136,7 +143,6 @@ def progress():
     """A progress display that keeps what it is told: `lines` and `results`."""
     said = SimpleNamespace(lines=[], results=[], epochs=[])
     said.say = said.lines.append
-    said.begin_run = lambda: None
     said.begin_fold = lambda *_: None
     said.begin_epoch = lambda *_: None
     said.batch = lambda *_: None
@@ -153,7 +159,7 @@ def untrained(monkeypatch):
     """
     asked = _Asked()
 
-    def fit_fold(fold, dataset, settings, folder, progress, workshop):
+    def train_fold(fold, dataset, folder, progress):
         asked.append(fold)
         if fold in asked.errors:
             raise asked.errors[fold]
@@ -163,7 +169,7 @@ def untrained(monkeypatch):
         result = {"epochs": 2, "kept_epoch": 1, "seconds": 1.0}
         return folder.write_fold(fold, *np.split(made_up, [len(dataset.train)]), result=result)
 
-    monkeypatch.setattr("train.run.fit_fold", fit_fold)
+    monkeypatch.setattr("train.run.train_fold", train_fold)
     return asked
 
 
@@ -188,5 +194,5 @@ def _write_csv(path: Path, rows: list[list]) -> None:
 
 
 def _featurized(folder: Path, work: Path, *specifications) -> Path:
-    run(read_dataset(folder), work / "cache", specifications, Options())
+    run(read_dataset(LocalStorage(folder)), LocalStorage(work / "cache"), specifications, Options())
     return work

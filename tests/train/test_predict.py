@@ -1,9 +1,11 @@
+import threading
+
 import numpy as np
 import pytest
 
+from train.input.augment import plain_plan
+from train.input.randomness import crop_counts, crop_offsets
 from train.predict import predict
-from train.starts import crop_counts, crop_starts
-from train.views import plain_views
 
 
 class Model:
@@ -26,8 +28,8 @@ def _probability(windows):
 
 def _one_by_one(windows, clip, crops):
     n = int(crop_counts(windows.lengths[[clip]], windows.length, crops)[0])
-    starts = crop_starts(np.full(n, windows.lengths[clip]), windows.length, np.full(n, n), np.arange(n))
-    return _probability(windows.cut(plain_views(np.full(n, clip), starts))).astype(np.float64)
+    offsets = crop_offsets(np.full(n, windows.lengths[clip]), windows.length, np.full(n, n), np.arange(n))
+    return _probability(windows.cut(plain_plan(np.full(n, clip), offsets))).astype(np.float64)
 
 
 @pytest.mark.parametrize("crops", [1, 4])
@@ -58,3 +60,16 @@ def test_crops_that_are_the_same_are_computed_once_in_batches_of_one_size(datase
 
 def test_no_clips_give_no_predictions(dataset):
     assert predict(Model(), dataset().windows, np.zeros(0, np.int64), 5, 10).shape == (0, 2)
+
+
+def test_nothing_is_left_of_what_was_prefetched(dataset):
+    class Broken(Model):
+        def predict_on_batch(self, windows):
+            raise RuntimeError
+
+    before = set(threading.enumerate())
+    with pytest.raises(RuntimeError):
+        predict(Broken(), dataset(seconds=0.41).windows, np.arange(24), 4, 1)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+    assert set(threading.enumerate()) <= before

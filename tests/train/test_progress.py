@@ -56,11 +56,11 @@ def test_an_epoch_without_validation_has_a_short_line(clock):
     assert stream.getvalue() == "train: fold 0 epoch 1/10: loss 1.5000, 32 clips/s, 36 s left\n"
 
 
-def test_where_the_same_command_goes_on_is_known(clock):
+def test_where_the_same_command_would_resume_is_known(clock):
     progress = RunProgress(io.StringIO())
     assert progress.place == "at the beginning"
-    progress.begin_run()
-    assert progress.place == "with what is not finished"
+    progress.begun = True
+    assert progress.place == "with the folds that are not finished"
     progress.begin_fold(3, 1, 10, 128)
     assert progress.place == "with fold 3"
     progress.begin_epoch(4)
@@ -91,9 +91,9 @@ def test_on_a_terminal_there_is_a_bar_with_fold_epoch_rate_and_scores(clock, mon
 
 
 @pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
-def test_lines_are_said_as_they_are(stream):
-    RunProgress(stream).say("a [b] c.wav: kept")
-    assert "train: a [b] c.wav: kept" in stream.getvalue()
+def test_lines_are_said_as_they_are_but_for_what_steers_a_terminal(stream):
+    RunProgress(stream).say("a [b] \x1b[2J c.wav: kept")
+    assert "train: a [b] \\u001b[2J c.wav: kept" in stream.getvalue()
 
 
 def test_the_fold_at_work_is_known(clock):

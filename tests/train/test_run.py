@@ -9,10 +9,10 @@ from filelock import FileLock
 
 from cache import open_cache
 from ensemble import PredictionsError, PredictionsFolder
-from train.dataset import open_dataset
-from train.folds import assign_folds, chosen_folds
-from train.run import run
+from train.input.dataset import open_dataset
+from train.run import run, train_fold_of
 from train.settings import settings_for
+from train.split import assign_folds, chosen_folds
 
 
 @pytest.fixture
@@ -20,11 +20,11 @@ def train(work, tmp_path, progress):
     """A function that runs the quick conv1d on the small cache, predictions in a fresh work folder."""
 
     def train_it(model="conv1d", source=work, **changes):
-        changes = {"quick": True, "crops": 2, "mfcc": 20, **changes}
+        changes = {"quick": True, "crops": 2, **({} if model == "conv1d" else {"mfcc": 20}), **changes}
         settings = settings_for(model, work=tmp_path, cache=source / "cache", **changes)
         dataset = open_dataset(open_cache(settings.cache_path), settings)
         folds = assign_folds(dataset, settings)
-        return run(settings, dataset, folds, chosen_folds(settings, folds), progress)
+        return run(dataset, folds, chosen_folds(settings, folds), progress)
 
     return train_it
 
@@ -39,6 +39,7 @@ def test_every_fold_is_trained_and_every_clip_predicted(train, tmp_path, progres
     assert np.isfinite(folder.train_predictions(0)).all()
 
 
+@pytest.mark.slow
 def test_mfcc_work_too_and_so_does_a_dataset_without_test_clips(train, other_work):
     folder = train("conv2d", source=other_work)
     assert folder.finished == [0, 1]
@@ -46,6 +47,7 @@ def test_mfcc_work_too_and_so_does_a_dataset_without_test_clips(train, other_wor
     assert folder.test_predictions(1).shape == (0, 2)
 
 
+@pytest.mark.slow
 def test_folds_one_by_one_in_any_order_give_the_same_predictions(train):
     at_once = train(name="once")
     train(fold=(1,))
@@ -76,7 +78,7 @@ def test_a_finished_fold_is_not_trained_again(train, untrained, progress):
     assert f"{folder.path}: already finished and kept: folds 0, 1" in progress.lines
 
 
-def test_a_run_that_was_stopped_goes_on_with_the_first_unfinished_fold(train, untrained):
+def test_a_run_that_was_stopped_resumes_with_the_first_unfinished_fold(train, untrained):
     untrained.errors[1] = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
         train(folds=3)
@@ -150,7 +152,7 @@ def test_a_column_gives_the_folds(train, untrained, dataset):
 
 def test_a_fold_that_another_process_trains_is_refused(train, untrained):
     folder = train(fold=(1,))
-    message = r"fold 0 must be trained by one process, got a second one; wait for the other to end, or choose"
+    message = r"fold 0 is being trained by another process; wait for it, or use --name"
     with FileLock(folder.path / ".fold_0.lock"), pytest.raises(PredictionsError, match=message):
         train()
     assert train().finished == [0, 1]
@@ -171,7 +173,7 @@ def test_a_fold_that_another_process_finished_meanwhile_is_kept(train, untrained
     monkeypatch.setattr(PredictionsFolder, "holding", after_another_run)
     assert train().finished == [0, 1]
     assert untrained == [1, 0]
-    assert f"{folder.path}: finished meanwhile by another process and kept: fold 0" in progress.lines
+    assert f"{folder.path}: fold 0 was finished by another process meanwhile, and is kept" in progress.lines
 
 
 def test_settings_may_change_as_long_as_nothing_is_trained(train, untrained):
@@ -183,31 +185,21 @@ def test_settings_may_change_as_long_as_nothing_is_trained(train, untrained):
 def test_a_fold_that_was_stopped_is_not_lost_to_other_settings(train, untrained):
     folder = train(fold=(1,))
     (folder.path / "finished_1.json").rename(folder.path / "checkpoint_1.npz")
-    with pytest.raises(
-        PredictionsError, match=r"learning_rate must be 0.001, got 0.5; go on as the folder was begun"
-    ):
+    with pytest.raises(PredictionsError, match=r"learning_rate must be 0.001, got 0.5; use the same ones"):
         train(learning_rate=0.5)
     assert train().finished == [0, 1]
 
 
 def test_force_leaves_a_folder_that_is_trained_into(train, untrained):
     folder = train(fold=(1,))
-    message = r"nobody's to be moved aside, got fold 0 in training by another process; wait for it to end, or keep"
+    message = r"fold 0 is being trained by another process; wait for it, or use --name"
     with FileLock(folder.path / ".fold_0.lock"), pytest.raises(PredictionsError, match=message):
         train(force=True)
     assert folder.finished == [1]
 
 
-def test_a_store_larger_than_memory_is_taken_in_blocks_from_then_on(train, untrained, progress, monkeypatch):
-    monkeypatch.setattr("train.run.fitting_order", lambda n_bytes: "blocks")
-    folder = train(fold=(0,))
-    assert folder.config["settings"]["order"] == "blocks"
-    said = "raw-4000.zarr: clips are taken in blocks of chunks, read one after another"
-    assert said in progress.lines
-    monkeypatch.setattr("train.run.fitting_order", lambda n_bytes: "random")
-    assert train(fold=(1,)).config["settings"]["order"] == "blocks"
-    assert train(name="other").config["settings"]["order"] == "random"
-
-
-def test_blocks_train_too(train):
-    assert train(order="blocks").finished == [0, 1]
+def test_one_fold_can_be_trained_from_settings_alone(work, tmp_path, untrained, progress):
+    settings = settings_for("conv1d", quick=True, work=tmp_path, cache=work / "cache")
+    assert train_fold_of(settings, 1, progress)["fold"] == 1
+    assert untrained == [1]
+    assert [result["fold"] for result in progress.results] == [1]

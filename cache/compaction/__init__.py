@@ -1,1 +1,0 @@
-"""`python -m cache compact`: a cache packed anew without the slots that no clip refers to."""

@@ -1,1 +1,0 @@
-"""`python -m cache pack` and `unpack`: a compressed copy of a cache for travelling."""

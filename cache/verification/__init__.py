@@ -1,1 +1,0 @@
-"""`python -m cache verify`: every byte of a cache against what it should be."""

@@ -1,0 +1,442 @@
+"""All that writes a cache: the tables, a store's metadata and arrays by slot, and the chunks of a group.
+
+Chunks and receipts need no repair of their own: a run makes again what has no sound receipt, and writes metadata
+and arrays by slot from plan and receipts.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xxhash
+
+from cache import layout, tables
+from cache.layout import feature_chunk_key, slot_starts, store_files
+from cache.lock import HOLDER, LOCK, Hold, holding
+from cache.reader import Store, known_specification, read_attributes, store_names
+from cache.receipts import (
+    Receipt,
+    Receipts,
+    SlotResult,
+    checksum,
+    read_receipts,
+    receipts_folder,
+    withdraw,
+    write_receipt,
+)
+from cache.specification import Specification
+from cache.storage import CacheError, DamagedError, Storage, each, open_storage
+from cache.switch import finish_switch, is_switching
+from cache.tables import CLIPS, MANIFEST, PLAN, Manifest, Tables
+from common.files import is_temporary
+from common.text import listed
+
+
+class CacheWriter:
+    """A cache that this process holds for writing; made by `writing`.
+
+    tables: as they are now; without clips where there is no sound clip table, with an empty plan where there is no
+    cache yet. rebuilt: lines that say which table was damaged, and of what it is made anew. hold: checks, in any
+    process, that the cache is still held.
+    """
+
+    def __init__(self, storage: Storage, hold: Hold, found: Tables, rebuilt: list[str]):
+        self.storage, self.hold, self.tables, self.rebuilt = storage, hold, found, rebuilt
+
+    def write_tables(self, clips: pd.DataFrame, plan: pd.DataFrame, durable: bool = False) -> None:
+        """Replace the tables; durable: as in `Storage.write`."""
+        self.hold.check()
+        tables.write_tables(self.storage, clips, plan, self.tables.generation, durable)
+        self.tables = replace(self.tables, clips=clips, plan=plan)
+
+    def update_store(
+        self,
+        specification: Specification,
+        plan: pd.DataFrame,
+        receipts: Receipts,
+        versions: dict[str, str],
+        durable: bool = False,
+    ) -> None:
+        """Write those files of a store, all but chunks and receipts, that differ from what plan and receipts give.
+
+        Args:
+            versions: of the libraries that the store was begun with. durable: as in `Storage.write`.
+        """
+        self.hold.check()
+        store = self.storage / specification.name
+        if durable:  # else a job could find a folder that another has just made and not synced yet
+            store.make_folder("features/c", durable)
+            receipts_folder(store).make_folder("", durable)
+        files = store_files(plan, specification, receipts, versions, self.tables.generation)
+        same = each(lambda key: store.holds(key, files[key]), list(files), store)
+        for key in [key for key, is_same in zip(files, same, strict=True) if not is_same]:
+            store.write(key, files[key], durable)
+
+
+@contextmanager
+def writing(place: "str | Path | Storage", wait: bool = False) -> Iterator[CacheWriter]:
+    """Hold a cache for writing and make it ready: finish what was interrupted, remove our temporary files, read the
+    tables, and make damaged ones anew.
+
+    Args:
+        wait: on a disk, until another writer ends.
+    Raises:
+        CacheError: another process writes it, the folder is neither empty nor a cache, the cache is older or newer,
+            or one of its stores is of another generation.
+    """
+    storage = open_storage(place)
+    check_is_cache(storage)
+    with holding(storage, wait) as hold:
+        if storage.is_local:
+            finish_switch(storage.path())
+        for name in store_names(storage):
+            (storage / name).sweep()
+        for store in _receipt_stores(storage):
+            receipts_folder(store).sweep()
+        found, rebuilt = load_tables(storage)
+        if rebuilt:
+            _withdraw_misplaced(storage, found.plan)
+        if rebuilt and found.clips is not None:
+            tables.write_tables(storage, found.clips, found.plan, found.generation, durable=True)
+        yield CacheWriter(storage, hold, found, rebuilt)
+
+
+def check_is_cache(storage: Storage) -> None:
+    """Refuse a folder that is neither empty nor a cache of this version, before anything is written to it.
+
+    Raises:
+        CacheError: says what is there.
+    """
+    if storage.is_local and storage.path().exists() and not storage.exists():
+        raise CacheError(f"{storage}: must be a folder, got a file; give another --cache")
+    if storage.is_local and is_switching(storage.path()):
+        return
+    others = [name for name in storage.names() if name not in {LOCK, HOLDER} and not is_temporary(name)]
+    others = [name for name in others if not name.startswith("writer.clock-")]
+    if not others:
+        return
+    if tables.is_older(storage):
+        raise CacheError(f"{storage}: {tables.OLDER}")
+    try:
+        tables.read_manifest(storage)
+    except CacheError as error:
+        if isinstance(error, DamagedError):
+            is_ours = bool(store_names(storage) or {CLIPS, PLAN} & set(others))
+        elif MANIFEST in others:
+            raise
+        else:
+            is_ours = any(known_specification(storage / name) for name in store_names(storage))
+        if not is_ours:
+            raise CacheError(
+                f"{storage}: is neither empty nor a cache, it holds {listed(others, 3)}; give an empty folder, or "
+                "a cache, with --cache"
+            ) from None
+
+
+def load_tables(storage: Storage) -> tuple[Tables, list[str]]:
+    """The tables as a writer needs them, damaged ones made anew as far as the cache allows; nothing is written.
+
+    Returns:
+        the tables, and lines that say what was damaged.
+    Raises:
+        CacheError: the cache is older or newer, a store is of another generation, or the receipts contradict each
+            other.
+    """
+    rebuilt: list[str] = []
+    try:
+        manifest = tables.read_manifest(storage)
+    except DamagedError as error:
+        manifest = _manifest_by_hand(storage)
+        rebuilt.append(f"{error}".partition(";")[0] + "; made anew")
+    except CacheError:
+        names = storage.names()
+        if MANIFEST in names or tables.is_older(storage):
+            raise
+        if not store_names(storage):
+            return Tables(None, layout.empty_plan()), []
+        manifest = _manifest_by_hand(storage)
+        rebuilt.append(f"{storage}/{MANIFEST}: missing; made anew")
+    generation = _generation(storage, None if rebuilt else manifest.generation)
+    clips = _sound_table(storage, CLIPS, manifest.clips, rebuilt)
+    plan = _sound_table(storage, PLAN, manifest.plan, rebuilt)
+    if plan is None:
+        receipts = [read_receipts(store, lost_chunks=True) for store in _receipt_stores(storage)]
+        try:
+            plan = layout.plan_of(receipts, 0 if clips is None else int(clips["slot"].max()) + 1)
+        except CacheError as error:
+            raise CacheError(f"{storage}/{PLAN}: damaged, and {error}") from error
+    return Tables(clips, plan, generation), rebuilt
+
+
+class GroupWriter:
+    """The chunks of one group in one store, filled slot by slot in the order of their offsets.
+
+    One chunk is in memory at a time. Earlier ones are written under temporary names, and all get their own names in
+    `commit`, which writes the receipt last: until then nothing counts, and what was there stays. A slot that is not
+    written keeps the bytes of its earlier result (`kept`), or is silence. Used as a context manager, it removes its
+    temporary files where no commit came.
+
+    kept: earlier results by slot that still hold: the slot's bytes on disk have the checksum that the result says.
+    """
+
+    def __init__(
+        self,
+        store: Storage,
+        specification: Specification,
+        group: int,
+        n_chunks: int,
+        offsets: Mapping[int, int],
+        earlier: Receipt | None = None,
+        durable: bool = False,
+        check: Callable[[], None] = lambda: None,
+        keep_retries: bool = False,
+        memory: np.ndarray | None = None,
+    ):
+        """Begin a group.
+
+        Args:
+            n_chunks: that the group takes. offsets: where each of its slots begins, in samples or frames from the
+                group's start. earlier: the group's receipt of an earlier run, or a part of it, for what is to stay.
+            durable: as in `Storage.write`. check: called before anything gets its name; what it raises keeps all
+                as it was. keep_retries: keep results that are to be tried again, too. memory: an array of a chunk's
+                shape, to hold the one in memory.
+        """
+        self._store, self._specification, self._durable, self._check = store, specification, durable, check
+        self._group, self._n_chunks, self._offsets, self._earlier = group, n_chunks, offsets, earlier
+        ordered = sorted(offsets.items())
+        limits = [offset for _, offset in ordered[1:]] + [n_chunks * specification.chunk_length]
+        self._ends = {slot: end for (slot, _), end in zip(ordered, limits, strict=True)}
+        self._old: tuple[int, np.ndarray | None] = (-1, None)
+        self._chunk, self._features = 0, np.empty(self._shape, specification.dtype) if memory is None else memory
+        self._staged: list[str] = []
+        self._checksums: list[str] = []
+        self.kept = {
+            result.slot: result
+            for result in (earlier.slots if earlier else ())
+            if result.slot in offsets and (keep_retries or not result.retry) and self._still_holds(result)
+        }
+        self._laid = dict(self.kept)
+        self._begin(0)
+
+    def __enter__(self) -> "GroupWriter":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._discard(0)
+
+    def write(self, slot: int, blocks: Iterable[np.ndarray]) -> tuple[int, str]:
+        """Write a slot's features in place of what was there; returns their length and checksum.
+
+        Where the blocks raise, the slot is blank again, and what they raise goes on.
+
+        Args:
+            blocks: [time, ...], the pieces of the features along time; each is copied before the next is asked for.
+        """
+        self.begin(slot)
+        try:
+            for block in blocks:
+                self.append(block)
+        except BaseException:
+            self.blank(slot)
+            raise
+        return self.end()
+
+    def begin(self, slot: int) -> None:
+        """Begin a slot in place of what was there. With `append` and `end`: `write`, for stores filled by turns."""
+        self.blank(slot)
+        self._slot, self._position, self._hashed = slot, self._offsets[slot], xxhash.xxh3_64()
+
+    def append(self, block: np.ndarray) -> None:
+        """Write the next piece, [time, ...], of the slot that was begun; it is copied."""
+        length, room = self._specification.chunk_length, self._ends[self._slot] - self._position
+        block = np.ascontiguousarray(block, self._specification.dtype)
+        if len(block) > room:
+            raise ValueError(f"slot {self._slot} has room for {room} more elements, got {len(block)}")
+        self._hashed.update(block)  # xxhash takes an array without elements, memoryview.cast does not
+        while len(block):
+            self._advance(self._position // length)
+            part = self._features[self._position % length :][: len(block)]
+            part[:] = block[: len(part)]
+            block, self._position = block[len(part) :], self._position + len(part)
+
+    def end(self) -> tuple[int, str]:
+        """The length and checksum of the slot that was begun."""
+        length = self._position - self._offsets[self._slot]
+        return length, self._hashed.hexdigest() if length else ""
+
+    def blank(self, slot: int) -> None:
+        """Leave silence where a slot lies. No later slot may have been written."""
+        self._laid.pop(slot, None)
+        self._lay(slot)
+
+    def restore(self, slot: int) -> SlotResult:
+        """Put back what `kept` has of a slot, and return that. No later slot may have been written."""
+        self._laid[slot] = self.kept[slot]
+        self._lay(slot)
+        return self.kept[slot]
+
+    def commit(self, results: Iterable[SlotResult], versions: dict[str, str]) -> Receipt:
+        """Give the chunks their names, then write the receipt that makes them count.
+
+        Args:
+            results: one for each slot, new or kept; their checksums as `write` gave them.
+        Raises:
+            OSError: something could not be written. What check raises.
+        """
+        results = tuple(sorted(results, key=lambda result: result.slot))
+        self._advance(self._n_chunks - 1)
+        last = memoryview(self._features).cast("B")
+        receipt = Receipt(self._group, (*self._checksums, checksum(last)), results, versions)
+        self._check()
+        staying = tuple(result for result in results if result.slot in self._laid)
+        if self._earlier and staying:  # their recordings may be gone: a kill from here on must not lose them
+            write_receipt(self._store, replace(self._earlier, slots=staying), self._durable)
+        else:
+            withdraw(self._store, self._group)
+        for number, staged in enumerate(self._staged):
+            self._store.publish(staged, self._key(number), self._durable)
+        self._staged = []
+        self._store.write(self._key(self._n_chunks - 1), last, self._durable)
+        self._check()
+        write_receipt(self._store, receipt, self._durable)
+        return receipt
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return (self._specification.chunk_length, *self._specification.item_shape)
+
+    def _key(self, number: int) -> str:
+        return feature_chunk_key(self._specification, self._group + number)
+
+    def _advance(self, number: int) -> None:
+        """Have a chunk of the group in memory, the ones before it staged."""
+        while self._chunk < number:
+            data = memoryview(self._features).cast("B")
+            self._staged.append(self._store.stage(self._key(self._chunk), data, self._durable))
+            self._checksums.append(checksum(data))
+            self._begin(self._chunk + 1)
+
+    def _begin(self, number: int) -> None:
+        """Have a chunk in memory that holds the results that stay, and silence elsewhere."""
+        self._chunk = number
+        self._features[:] = 0
+        for slot in self._laid:
+            self._copy(slot)
+
+    def _lay(self, slot: int) -> None:
+        """Have the first chunk of a slot in memory, and there the result that stays, or silence."""
+        length = self._specification.chunk_length
+        first = self._offsets[slot] // length
+        if first < self._chunk:  # a long clip, which has the group to itself
+            self._discard(first)
+            self._begin(first)
+        self._advance(first)
+        self._features[self._offsets[slot] - first * length : self._ends[slot] - first * length] = 0
+        if slot in self._laid:
+            self._copy(slot)
+
+    def _copy(self, slot: int) -> None:
+        """Copy what the chunk in memory has of an earlier result."""
+        begin = self._chunk * self._specification.chunk_length
+        start = max(0, self._offsets[slot] - begin)
+        stop = min(len(self._features), self._offsets[slot] + self._laid[slot].length - begin)
+        if start < stop:
+            self._features[start:stop] = self._old_chunk(self._chunk)[start:stop]
+
+    def _discard(self, number: int) -> None:
+        """Remove what is staged, from a chunk on."""
+        for staged in self._staged[number:]:
+            self._store.remove(staged)
+        del self._staged[number:], self._checksums[number:]
+
+    def _still_holds(self, result: SlotResult) -> bool:
+        hashed, length = xxhash.xxh3_64(), self._specification.chunk_length
+        start = self._offsets[result.slot]
+        stop = start + result.length
+        if stop > self._n_chunks * length:
+            return False
+        while start < stop:
+            chunk, end = self._old_chunk(start // length), min(stop, (start // length + 1) * length)
+            if chunk is None:
+                return False
+            hashed.update(memoryview(chunk[start % length : start % length + end - start]).cast("B"))
+            start = end
+        return not result.length or hashed.hexdigest() == result.checksum
+
+    def _old_chunk(self, number: int) -> np.ndarray | None:
+        """A chunk as it is on disk; None where it is missing or of another size."""
+        if self._old[0] != number:
+            try:
+                data = self._store.read(self._key(number), self._specification.chunk_bytes + 1)
+            except OSError:
+                data = b""
+            whole = len(data) == self._specification.chunk_bytes
+            features = np.frombuffer(data, self._specification.dtype).reshape(self._shape) if whole else None
+            self._old = (number, features)
+        return self._old[1]
+
+
+def _receipt_stores(storage: Storage) -> list[Storage]:
+    """The stores that have receipts, also those whose own folder is gone."""
+    names = (name.removesuffix(".receipts") for name in storage.names() if name.endswith(".receipts"))
+    return [storage / f"{name}.zarr" for name in names]
+
+
+def _manifest_by_hand(storage: Storage) -> Manifest:
+    """What a damaged manifest still proves: a table whose checksum stands in it is sound."""
+    sums: dict[str, tuple[str, ...]] = {CLIPS: (), PLAN: ()}
+    with suppress(OSError):
+        text = storage.read(MANIFEST, 1 << 16)
+        for name in sums:
+            with suppress(OSError):
+                found = checksum(storage.read(name))
+                sums[name] = (found,) if found.encode() in text else ()
+    return Manifest(0, sums[CLIPS], sums[PLAN])
+
+
+def _generation(storage: Storage, expected: int | None) -> int:
+    """The generation of a cache, by its manifest (expected), or by its stores where that is damaged."""
+    for name in store_names(storage):
+        try:
+            found = read_attributes(storage / name)["generation"]
+        except CacheError:
+            continue  # damaged, which is repaired when it is asked for, or foreign
+        if expected is not None and found != expected:
+            raise CacheError(
+                f"{storage / name}: is of generation {found}, but the cache is of generation {expected}; the store "
+                "was copied here from before or after a compaction; move it away"
+            )
+        expected = found
+    return expected or 0
+
+
+def _sound_table(
+    storage: Storage, name: str, checksums: tuple[str, ...], rebuilt: list[str]
+) -> pd.DataFrame | None:
+    try:
+        return tables.read_table(storage, name, checksums)
+    except DamagedError as error:
+        source = "the receipts" if name == PLAN else "the dataset; clips that it does not list are left out"
+        rebuilt.append(f"{error}".partition(";")[0] + f"; made anew from {source}")
+    except CacheError:  # not made yet: the first run was interrupted
+        pass
+    return None
+
+
+def _withdraw_misplaced(storage: Storage, plan: pd.DataFrame) -> None:
+    """Withdraw receipts whose slots do not start where a rebuilt plan says, as a slot before them is lost."""
+    for path in _receipt_stores(storage):
+        try:
+            store = Store(path)
+        except CacheError:
+            continue
+        receipts = read_receipts(path)
+        slots = receipts.column("slot")
+        known = slots < len(store.start)
+        starts = slot_starts(plan, store.specification)
+        wrong = starts[slots[known]] != store.start[slots[known]]
+        for group in np.unique(receipts.column("group")[known][wrong]).tolist():
+            withdraw(path, group)

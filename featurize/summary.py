@@ -1,0 +1,148 @@
+"""What a run is about to do and what it has done, as lines of text.
+
+Clips are counted by split and name: `train/1.wav` and `test/1.wav` are two. Where a name is in both splits, lines
+name the split as well.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from cache.receipts import Status
+from common.text import duration, escaped, listed, megabytes
+from featurize.job import computed_by
+from featurize.scan import equal_recordings, text_array
+from featurize.todo import Todo
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of the clips of the table: their rows by kind, int64 each.
+
+    reasons: why clips failed, or kept their features, by row.
+    """
+
+    empty: np.ndarray
+    truncated: np.ndarray
+    failed: np.ndarray
+    kept: np.ndarray
+    reasons: dict[int, str]
+
+
+def plan_lines(todo: Todo) -> Iterator[str]:
+    """What a run is about to do."""
+    yield from todo.rebuilt
+    n_train = (todo.clips["split"] == "train").sum()
+    clips = f"{n_train:,} labelled and {len(todo.clips) - n_train:,} unlabelled clips"
+    yield f"{todo.dataset.folder}: {clips}, {todo.seconds().sum() / 3600:.2f} hours by their headers"
+    if todo.scan.n_new or todo.scan.n_changed:
+        yield f"{todo.scan.n_new:,} new and {todo.scan.n_changed:,} changed recordings"
+    if len(todo.scan.missing):
+        missing = todo.dataset.clips.iloc[todo.scan.missing]
+        yield f"files missing, their features are kept: {_named(todo, missing)}"
+    yield from _unlisted(todo)
+    for store in todo.stores:
+        n_chunks = todo.jobs.n_chunks(store)
+        what = f"{n_chunks:,} chunks to write" if n_chunks else "nothing to do"
+        yield f"{store.storage}: {what}" + ("" if store.asked else " (not asked for, kept up to date)")
+        if n_chunks and store.versions != computed_by():
+            others = _differing(store.versions)
+            yield f"{store.storage}: begun with other library versions ({others}); --force computes all again"
+        yield from _upsampled(todo, store.specification.sample_rate)
+    free = "" if todo.free_bytes is None else f", {todo.free_bytes / 1e9:,.1f} GB free"
+    yield f"{todo.cache}: {megabytes(todo.jobs.n_bytes)} to write{free}"
+
+
+def summary_lines(todo: Todo, summary: Summary, seconds: float) -> Iterator[str]:
+    """What a run has done and found, in so many seconds."""
+    if todo.jobs:
+        done = np.isin(todo.clips["slot"].to_numpy(), todo.jobs.slots)
+        audio_s = todo.seconds()[done].sum()
+        speed = f"{done.sum() / seconds:,.1f} clips/s, {audio_s / seconds:,.0f} times real time"
+        took = f"{audio_s / 3600:.2f} hours, {megabytes(todo.jobs.n_bytes)}, {duration(seconds)}"
+        yield f"{done.sum():,} clips featurized, {took}: {speed}"
+    else:
+        yield "nothing to do: every clip is in every store"
+    kinds = f"{len(summary.empty)} empty, {len(summary.truncated)} truncated, {len(summary.failed)} failed"
+    yield f"{len(todo.clips):,} clips: {kinds}"
+    if len(summary.empty):
+        yield f"empty: {_named(todo, todo.clips.iloc[summary.empty])}"
+    if len(summary.truncated):
+        yield f"truncated, used as far as they go: {_named(todo, todo.clips.iloc[summary.truncated])}"
+    for name, row in zip(clip_names(todo.clips, todo.clips.iloc[summary.failed]), summary.failed, strict=True):
+        yield f"failed: {name}: {escaped(summary.reasons[row])}"
+    for name, row in zip(clip_names(todo.clips, todo.clips.iloc[summary.kept]), summary.kept, strict=True):
+        yield f"could not be read, so its former features are kept: {name}: {escaped(summary.reasons[row])}"
+    yield from _unlisted(todo)
+    for kind, sets in equal_recordings(todo.clips, text_array(todo.plan()["digest"]), todo.seconds() > 0).items():
+        yield f"equal recordings {kind}: {listed(' = '.join(clip_names(todo.clips, rows)) for rows in sets)}"
+    yield from (f"store: {store.storage}" for store in todo.stores if store.asked)
+
+
+def summarize(todo: Todo) -> Summary:
+    """Gather what the receipts say of the clips that the table names."""
+    n_slots = len(todo.scan.plan)
+    worst, kept = np.zeros(n_slots, np.uint8), np.zeros(n_slots, bool)
+    reasons: dict[int, str] = {}
+    for store in todo.stores:
+        slots, status, retry = (store.receipts.column(name) for name in ("slot", "status", "retry"))
+        worst[slots] = np.maximum(worst[slots], status)
+        kept[slots] |= retry & (status != Status.FAILED)
+        told = np.flatnonzero((status == Status.FAILED) | retry)
+        reasons |= zip(slots[told].tolist(), store.receipts.texts("reason").take(told).to_pylist(), strict=True)
+    slots = todo.clips["slot"].to_numpy()
+    rows = {status: np.flatnonzero(worst[slots] == status) for status in Status}
+    kept_rows = np.flatnonzero(kept[slots] & (worst[slots] != Status.FAILED))
+    told = [*rows[Status.FAILED].tolist(), *kept_rows.tolist()]
+    return Summary(
+        empty=rows[Status.EMPTY],
+        truncated=rows[Status.TRUNCATED],
+        failed=rows[Status.FAILED],
+        kept=kept_rows,
+        reasons={row: reasons[slots[row]] for row in told},
+    )
+
+
+def clip_names(table: pd.DataFrame, clips: pd.DataFrame) -> list[str]:
+    """The names of clips, `split/name` where another split of the table has the same name.
+
+    >>> table = pd.DataFrame({"clip": ["a.wav", "b.wav", "a.wav"], "split": ["train", "train", "test"]})
+    >>> clip_names(table, table)
+    ['train/a.wav', 'b.wav', 'test/a.wav']
+    """
+    if not len(clips):
+        return []
+    same = table[table["clip"].isin(clips["clip"])]
+    n_splits = same.groupby("clip", sort=False)["split"].nunique()
+    both = set(n_splits.index[n_splits > 1])
+    pairs = zip(clips["split"], clips["clip"], strict=True)
+    return [f"{split}/{name}" if name in both else name for split, name in pairs]
+
+
+def _named(todo: Todo, clips: pd.DataFrame) -> str:
+    return listed(clip_names(pd.concat([todo.clips, todo.unlisted]), clips))
+
+
+def _unlisted(todo: Todo) -> Iterator[str]:
+    if len(todo.unlisted):
+        what = (
+            "removed from the clip table"
+            if todo.pruned
+            else "kept for training and prediction (--prune removes them)"
+        )
+        yield f"{len(todo.unlisted):,} clips that the dataset does not list, {what}: {_named(todo, todo.unlisted)}"
+
+
+def _upsampled(todo: Todo, sample_rate: int) -> Iterator[str]:
+    rates = todo.scan.plan["native_rate"].to_numpy()[todo.clips["slot"]]
+    below = rates[(rates > 0) & (rates < sample_rate)]
+    if len(below):
+        yield f"{len(below):,} recordings are upsampled to {sample_rate} Hz, from {np.min(below)} Hz at the lowest"
+
+
+def _differing(versions: dict[str, str]) -> str:
+    return listed(
+        f"{name} {versions.get(name)}" for name, now in computed_by().items() if versions.get(name) != now
+    )

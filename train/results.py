@@ -1,0 +1,121 @@
+"""Tables of what was trained: the folds of one run, and runs side by side."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.text import duration, table
+from ensemble import PredictionsError, PredictionsFolder, open_predictions
+from ensemble.metrics import accuracy, map3
+from ensemble.table import folder_row
+from train.nets import NETS
+from train.recipe import RECIPES
+from train.settings import settings_for
+
+_WIDTH = 80  # columns of a terminal
+_HEADER = ("run", "net", "recipe", "parameters", "folds", "accuracy", "MAP@3", "time")
+_NOT_TOLD = {"model", "recipe", "features", "sr", "mfcc_sr", "n_mels", "mfcc"}  # told in another way
+
+
+LIST_DESCRIPTION = """Compare the runs below WORK.
+
+Below each run stand the store that it read, and its settings that are not the values of its recipe or not the
+defaults. Accuracy and MAP@3 are out-of-fold; time is that of the finished folds."""
+
+
+@dataclass(frozen=True)
+class ListSettings:
+    """The flags of `python -m train ls`."""
+
+    work: Path = Path("work")
+    """Folder of everything that is generated."""
+
+
+def result_table(folder: PredictionsFolder) -> list[str]:
+    """Lines for one run: of each finished fold and of all clips, epochs, accuracy and MAP@3; and where it lies."""
+    finished, rows = folder.finished, []
+    for fold in finished:
+        result = folder.result(fold)
+        scores = f"{result['accuracy']:.4f}", f"{result['map3']:.4f}"
+        rows.append((fold, result["n_clips"], result["epochs"], result["kept_epoch"], *scores))
+    if finished:
+        scored = np.flatnonzero(np.isin(folder.folds, finished))
+        pair = folder.oof()[scored], folder.labels_index[scored]
+        name = "all" if len(finished) == folder.n_folds else f"{len(finished)} of {folder.n_folds}"
+        rows.append((name, len(scored), "", "", f"{accuracy(*pair):.4f}", f"{map3(*pair):.4f}"))
+    header = ("fold", "clips", "epochs", "kept", "OOF accuracy", "OOF MAP@3")
+    return [*table(header, rows, right=range(1, 6)), f"predictions: {folder.path}"]
+
+
+def find_runs(work: Path) -> tuple[list[PredictionsFolder], list[str]]:
+    """The predictions folders below a work folder that have a finished fold, and why others cannot be listed."""
+    paths = sorted({*work.glob("predictions_*/config.json"), *work.glob("*/predictions_*/config.json")})
+    folders, refused = [], []
+    for path in paths:
+        try:
+            folders.append(open_predictions(path.parent))
+        except PredictionsError as error:
+            refused.append(str(error))
+    return folders, refused
+
+
+def runs_table(work: Path, folders: Sequence[PredictionsFolder]) -> tuple[list[str], list[str]]:
+    """The lines of a table of runs, each with how its settings differ below it; and why some have no line.
+
+    Args:
+        work: the folder that the runs' names are relative to.
+    """
+    rows, told, refused = [], [], []
+    for folder in folders:
+        try:
+            rows.append(_cells(work, folder))
+            told.append(_differences(folder))
+        except PredictionsError as error:
+            refused.append(str(error))
+    header, *lines = table(_HEADER, rows, right=range(3, 8))
+    below = (_wrapped(words) for words in told)
+    return [header, *(each for line, more in zip(lines, below, strict=True) for each in (line, *more))], refused
+
+
+def _cells(work: Path, folder: PredictionsFolder) -> tuple[str, ...]:
+    row, settings = folder_row(folder), folder.config.get("settings") or {}
+    _, parameters, folds, _, *scores, _ = row.cells()
+    seconds = sum(folder.result(fold).get("seconds", 0) for fold in folder.finished)
+    path, net = folder.path.relative_to(work), NETS.get(row.model)
+    run = str(path)  # of a folder that was moved aside
+    if net is not None and path.name == net.folder:
+        run = "-" if path == Path(net.folder) else str(path.parent)
+    recipe = str(settings.get("recipe", "-"))
+    return run, row.model, recipe, parameters, folds, *scores, duration(seconds)
+
+
+def _differences(folder: PredictionsFolder) -> list[str]:
+    """The features of a run, and its settings that are not those of its recipe and of `Settings`, as NAME=VALUE."""
+    settings, model = folder.config.get("settings") or {}, folder.config["model"]
+    words = [str(store["name"]) for store in folder.config.get("stores") or [] if isinstance(store, dict)]
+    if settings.get("recipe") not in RECIPES or model not in NETS:
+        return words
+    usual = settings_for(model, settings["recipe"], quick=settings.get("quick") is True)
+    named = usual.binding() | asdict(usual.recipe)
+    differing = sorted(name for name in settings if name not in _NOT_TOLD and settings[name] != named.get(name))
+    if settings.get("quick") is True:
+        words.append("quick")
+    return words + [f"{name}={_word(settings[name])}" for name in differing]
+
+
+def _word(value: Any) -> str:
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _wrapped(words: Sequence[str]) -> list[str]:
+    """Words in lines of at most 80 columns, indented."""
+    lines: list[str] = []
+    for word in words:
+        if lines and len(lines[-1]) + len(word) < _WIDTH:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(f"    {word}")
+    return lines
