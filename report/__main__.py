@@ -17,7 +17,7 @@ from common.text import megabytes
 from report.audio import Players, seconds_each
 from report.dataset import read_dataset
 from report.page import Figures, render, section
-from report.runs import ensemble_of, find_runs, read_runs
+from report.runs import find_runs, read_runs
 from report.sections import Content, data_for_script, data_sections, facts, run_sections
 
 _COMMAND = Command("report", "rerun the command; nothing was written")
@@ -39,7 +39,7 @@ class Settings:
     folders: Annotated[
         Positional[tuple[Path, ...]], arg(name="dir", metavar="[DIR ...]", help_behavior_hint="")
     ] = ()
-    """Predictions folders to report on (default: every one below WORK)."""
+    """Predictions folders to report on (default: every one below WORK, but for quick tries in WORK/quick)."""
     work: Annotated[Path, arg(metavar="WORK")] = Path("work")
     """Folder of everything that is generated."""
     cache: Annotated[str | None, arg(metavar="PATH", help_behavior_hint="(default: WORK/cache)")] = None
@@ -64,6 +64,8 @@ def main(arguments: list[str]) -> int:
     if not 0 <= settings.examples <= 50:
         raise SettingsError(f"--examples: number must be 0 to 50, got {settings.examples}; give another")
     output = settings.output or settings.work / settings.name / "report.html"
+    if settings.name and (settings.name in (".", "..") or Path(settings.name).name != settings.name):
+        raise SettingsError(f"--name: must be one plain folder name, got {settings.name!r}; give another")
     if output.is_dir():
         raise SettingsError(f"{output}: output must be a file, got a folder; name a file")
     html, suspects = make_page(settings)
@@ -86,26 +88,19 @@ def make_page(settings: Settings) -> tuple[str, str | None]:
     Raises:
         CacheError: no cache. PredictionsError: a folder that was given holds no predictions.
     """
-    place = settings.cache or str(settings.work / "cache")
     folders, notes = find_runs(settings.work, settings.name, settings.folders)
     runs, refused = read_runs(folders, settings.work)
-    dataset = read_dataset(place)
-    ensemble = ensemble_of(runs, f"ensemble of {len(runs)}") if len(runs) > 1 else None
-    content = Content(dataset, runs, ensemble, settings.examples)
-    figures, played = Figures(settings.figures), content.played
-    rate = dataset.stores["raw"].specification.sample_rate if played else 1
-    with Players(
-        dataset.samples, rate, played, seconds_each(dataset.clips["seconds"].to_numpy()[played])
-    ) as players:
+    dataset = read_dataset(settings.cache or str(settings.work / "cache"))
+    content, figures = Content(dataset, runs, settings.examples), Figures(settings.figures)
+    limit = seconds_each(dataset.clips["seconds"].to_numpy()[content.played])
+    with Players(dataset.samples, dataset.rate, content.played, limit) as players:
         sections = data_sections(content, figures) + run_sections(content, figures, notes + refused)
-        sections.append(section("clips", "All clips", []))
         data = data_for_script(content, players.sounds())
-    when = datetime.now().strftime("%d %B %Y, %H:%M")
     html = render(
         title="Data and runs" if runs else "Data",
-        subtitle=f"{dataset.place} · {when}",
+        subtitle=f"{dataset.place} · {datetime.now():%d %B %Y, %H:%M}",
         facts=facts(content),
-        sections=sections,
+        sections=[*sections, section("clips", "All clips", [])],
         names=dataset.clips["clip"].tolist(),
         data=data,
         footer="Written by python -m report. Everything is in this file: it works offline.",

@@ -86,17 +86,18 @@ def seconds_each(seconds: np.ndarray, budget_bytes: int = BUDGET_BYTES) -> float
 
 
 class Players:
-    """Players that are encoded in threads while the page is drawn.
-
-    read: gives the samples of a clip, float [n_samples] with full scale 1, from its row; called from threads.
-    """
+    """Players that are encoded in threads while the page is drawn."""
 
     def __init__(self, read: Callable[[int], np.ndarray], sample_rate: int, rows: Iterable[int], seconds: float):
-        """rows: of the clips to play. seconds: that a player has at most."""
-        self._read, self._rate, self._n_samples = read, sample_rate, max(1, round(seconds * sample_rate))
+        """Begin to encode.
+
+        Args:
+            read: gives the samples of a clip, float [n_samples] with full scale 1, from its row; called from
+                threads. sample_rate: Hz. rows: of the clips to play. seconds: that a player has at most.
+        """
         self._threads = ThreadPoolExecutor(os.cpu_count())
         self._sounds: dict[int, Future] = {
-            int(row): self._threads.submit(self._encode, int(row)) for row in dict.fromkeys(rows)
+            row: self._threads.submit(_encode, read, row, sample_rate, seconds) for row in dict.fromkeys(rows)
         }
 
     def __enter__(self) -> "Players":
@@ -105,12 +106,12 @@ class Players:
     def __exit__(self, *error: object) -> None:
         self._threads.shutdown(cancel_futures=True)
 
-    def _encode(self, row: int) -> tuple[str, float, float]:
-        samples = self._read(row)
-        stretch = loudest_stretch(samples, self._n_samples)
-        start, stop = stretch.start / self._rate, stretch.stop / self._rate
-        return data_uri(samples[stretch], self._rate), round(start, 2), round(stop, 2)
-
     def sounds(self) -> dict[int, tuple[str, float, float]]:
         """Of each row: the data: URI, and where in the clip it starts and stops, in seconds."""
         return {row: sound.result() for row, sound in self._sounds.items()}
+
+
+def _encode(read: Callable[[int], np.ndarray], row: int, rate: int, seconds: float) -> tuple[str, float, float]:
+    samples = read(row)
+    stretch = loudest_stretch(samples, max(1, round(seconds * rate)))
+    return data_uri(samples[stretch], rate), round(stretch.start / rate, 2), round(stretch.stop / rate, 2)

@@ -1,19 +1,23 @@
 """What the page says of the data: read from the cache alone, no recording is decoded."""
 
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from cache.reader import Cache, Store, open_cache
-from cache.storage import CacheError
 
+from cache.reader import Cache, Store, open_cache
 from cache.receipts import Status, read_receipts
+from cache.storage import CacheError
 from common.text import escaped
-from report.levels import levels_table
+from report.levels import COLUMNS, levels
 
 _OFTEN, _TIMES = 3, 10.0  # clips of one exact length, and how many times more than expected, that are suspicious
 _NEIGHBOURS = 0.1  # of a length: how far to each side the expected number is counted
-_MORE = {kind: f"python -m featurize --features {kind}" for kind in ("raw", "mfcc", "logmel")}
+_BATCH = 400  # clips whose levels a thread measures at a time
 
 
 @dataclass(eq=False)
@@ -49,6 +53,11 @@ class Dataset:
         return self.features("raw", row) * np.float32(self.scales[row])
 
     @property
+    def rate(self) -> int:
+        """The raw store's sample rate, Hz; 0 where there is none."""
+        return self.stores["raw"].specification.sample_rate if "raw" in self.stores else 0
+
+    @cached_property
     def scales(self) -> np.ndarray:
         """What the raw store's samples are multiplied with: float32 [n_clips], 1 for a store of floats."""
         scales = self.stores["raw"].scale[self.slots]
@@ -64,50 +73,62 @@ def read_dataset(place: str) -> Dataset:
         CacheError: no cache, or a damaged one.
     """
     cache = open_cache(place)
-    clips, plan = cache.clips.reset_index(drop=True), cache.plan
-    slots = clips["slot"].to_numpy(np.int64)
-    of_plan = plan[["native_rate", "native_samples", "size", "digest"]].iloc[slots].reset_index(drop=True)
-    wanted = [name for name in ("clip", "split", "label", "manually_verified") if name in clips]
-    table = pd.concat([clips[wanted], of_plan], axis=1)
-    table["label"] = table["label"].fillna("").astype(str)
-    table["seconds"] = table["native_samples"] / table["native_rate"].clip(lower=1)
-    dataset = Dataset(str(place), table, slots)
-    for kind in _MORE:
+    slots = cache.clips["slot"].to_numpy(np.int64)
+    of_plan = cache.plan[["native_rate", "native_samples", "size", "digest"]].iloc[slots].reset_index(drop=True)
+    wanted = [name for name in ("clip", "split", "label", "manually_verified") if name in cache.clips]
+    clips = pd.concat([cache.clips[wanted].reset_index(drop=True), of_plan], axis=1)
+    clips["label"] = clips["label"].fillna("").astype(str)
+    clips["seconds"] = clips["native_samples"] / clips["native_rate"].clip(lower=1)
+    dataset = Dataset(str(place), clips, slots)
+    for kind in ("raw", "mfcc", "logmel"):
         _add_store(dataset, cache, kind)
-    _add_status(dataset, cache)
+    status, reasons = np.full(len(clips), int(Status.PENDING)), {}
+    if names := [store.name for store in dataset.stores.values()] + cache.stores():
+        receipts = read_receipts(cache.storage / names[0])
+        status = cache.status(receipts)
+        reasons = dict(zip(receipts.column("slot").tolist(), receipts.texts("reason").to_pylist(), strict=True))
+    clips["status"] = [Status(value).name.lower() for value in status.tolist()]
+    clips["reason"] = [reasons.get(slot) or "" for slot in slots.tolist()]
+    levels = pd.DataFrame(np.nan, clips.index, COLUMNS)
+    if "raw" in dataset.stores:
+        levels = _levels(dataset, lambda: cache.store(dataset.stores["raw"].name))
+    clips[COLUMNS] = levels
     return dataset
 
 
 def _add_store(dataset: Dataset, cache: Cache, kind: str) -> None:
     names = sorted(name for name in cache.stores() if name.startswith(f"{kind}-"))
+    need, command = "", f"python -m featurize --features {kind}"
     if not names:
-        dataset.needs.append((f"There is no store of {kind} features in this cache.", _MORE[kind]))
+        need = f"There is no store of {kind} features in this cache."
     elif not cache.storage.is_local:
-        line = (
-            f"The {kind} features lie in a bucket: pictures, levels and players need a copy of the cache on a disk."
-        )
-        dataset.needs.append((line, "python -m report --cache FOLDER"))
+        command = "python -m report --cache FOLDER"
+        need = f"The {kind} features lie in a bucket: pictures and players need a copy of the cache on a disk."
     else:
         try:
             dataset.stores[kind] = cache.open_store(kind, store=names[0])
         except CacheError as error:
-            dataset.needs.append((f"The {kind} features cannot be read: {escaped(error)}.", _MORE[kind]))
+            need = f"The {kind} features cannot be read: {escaped(error)}."
+    if need:
+        dataset.needs.append((need, command))
 
 
-def _add_status(dataset: Dataset, cache: Cache) -> None:
-    clips, status, reasons = dataset.clips, np.full(len(dataset.clips), int(Status.PENDING)), {}
-    names = [store.name for store in dataset.stores.values()] + cache.stores()
-    if names:
-        receipts = read_receipts(cache.storage / names[0])
-        status = cache.status(receipts)
-        reasons = dict(zip(receipts.column("slot").tolist(), receipts.texts("reason").to_pylist(), strict=True))
-    clips["status"] = [Status(value).name.lower() for value in status.tolist()]
-    clips["reason"] = [reasons.get(slot) or "" for slot in dataset.slots.tolist()]
+def _levels(dataset: Dataset, opened: Callable[[], Store]) -> pd.DataFrame:
+    """The levels of all clips, on every core; a store is opened for each batch, so that its maps go with it."""
+    raw, slots, scales = dataset.stores["raw"], dataset.slots, dataset.scales
+    rate, values = dataset.rate, np.full((len(slots), len(COLUMNS)), np.nan)
+
+    def measure(rows: np.ndarray) -> None:
+        store = opened()
+        for row in rows:
+            start, length = int(store.start[slots[row]]), int(store.length[slots[row]])
+            values[row] = levels(store.read(start, start + length), rate, float(scales[row]))
+
     rows = np.flatnonzero(dataset.has("raw"))
-    scales = dataset.scales if len(rows) else np.ones(len(clips))
-    rate = dataset.stores["raw"].specification.sample_rate if len(rows) else 1
-    table = levels_table(lambda row: dataset.features("raw", row), scales, rate, rows, len(clips))
-    clips[table.columns] = table
+    rows = rows[np.argsort(raw.start[slots[rows]], kind="stable")]
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        list(threads.map(measure, np.array_split(rows, -(-len(rows) // _BATCH) or 1)))
+    return pd.DataFrame(values, columns=COLUMNS)
 
 
 def duplicates(clips: pd.DataFrame) -> list[tuple[list[int], str]]:
@@ -138,27 +159,19 @@ def frequent_lengths(clips: pd.DataFrame, most: int = 10) -> pd.DataFrame:
         seconds, samples, rate, clips, expected, labels (how many), rows (a list of the clips').
     """
     there = clips[clips["native_samples"] > 0]
-    lengths, rows = there["native_samples"].to_numpy(), there.index.to_numpy()
-    order, (each, counts) = np.sort(lengths), np.unique(lengths, return_counts=True)
+    order = np.sort(there["native_samples"].to_numpy())
+    found = there.groupby("native_samples").agg(
+        rate=("native_rate", lambda rates: rates.mode()[0]), clips=("label", "size"), labels=("label", "nunique")
+    )
+    each = found.index.to_numpy(np.int64)
     low, high = each * (1 - _NEIGHBOURS), each * (1 + _NEIGHBOURS)
-    near = np.searchsorted(order, high, "right") - np.searchsorted(order, low, "left") - counts
-    expected, found = near / np.maximum(high - low, 1), []
-    for place in np.flatnonzero((counts >= _OFTEN) & (counts >= _TIMES * expected)):
-        own = clips.loc[rows[lengths == each[place]]]
-        rate, odds = int(own["native_rate"].mode()[0]), round(float(expected[place]), 2)
-        line = (
-            each[place] / rate,
-            each[place],
-            rate,
-            counts[place],
-            odds,
-            own["label"].nunique(),
-            own.index.tolist(),
-        )
-        found.append(line)
-    names = ["seconds", "samples", "rate", "clips", "expected", "labels", "rows"]
-    table = pd.DataFrame(found, columns=names).sort_values("clips", ascending=False, kind="stable")
-    return table.head(most).reset_index(drop=True)
+    near = np.searchsorted(order, high, "right") - np.searchsorted(order, low, "left") - found["clips"]
+    found["expected"] = near / np.maximum(high - low, 1)
+    found = found[(found["clips"] >= _OFTEN) & (found["clips"] >= _TIMES * found["expected"])]
+    found = found.sort_values("clips", ascending=False, kind="stable").head(most).reset_index(names="samples")
+    found["seconds"] = found["samples"] / found["rate"].clip(lower=1)
+    lengths = there["native_samples"]
+    return found.assign(rows=[there.index[lengths == samples].tolist() for samples in found["samples"]])
 
 
 def examples(clips: pd.DataFrame, usable: np.ndarray, n_examples: int) -> dict[str, list[int]]:
@@ -171,11 +184,9 @@ def examples(clips: pd.DataFrame, usable: np.ndarray, n_examples: int) -> dict[s
     """
     result = {}
     for label, group in clips[usable & (clips["split"] == "train")].groupby("label"):
-        if (
-            "manually_verified" in group
-            and (verified := group["manually_verified"].eq(1).fillna(False)).sum() >= n_examples
-        ):
-            group = group[verified]
+        if "manually_verified" in group:
+            verified = group["manually_verified"].eq(1).fillna(False)
+            group = group[verified] if verified.sum() >= n_examples else group
         rows = group.sort_values("seconds", kind="stable").index.to_numpy()
         n = min(n_examples, len(rows))
         result[str(label)] = rows[((np.arange(n) + 0.5) * len(rows) / max(n, 1)).astype(int)].tolist()
@@ -184,16 +195,14 @@ def examples(clips: pd.DataFrame, usable: np.ndarray, n_examples: int) -> dict[s
 
 def extremes(clips: pd.DataFrame, most: int = 10) -> dict[str, list[int]]:
     """Rows of the loudest (by RMS), quietest, most silent, most clipped and most offset clips, by what they are."""
-    sound = clips[clips["rms_db"].notna()]
-    orders = {
-        "The loudest clips, by RMS": sound.sort_values("rms_db", ascending=False, kind="stable"),
-        "The quietest clips, by RMS": sound.sort_values("rms_db", kind="stable"),
-        "The most silent clips": sound[sound["silence"] > 0].sort_values("silence", ascending=False, kind="stable"),
-        "Clips with the most samples at or beyond full scale": sound[sound["clipped"] > 0].sort_values(
-            "clipped", ascending=False, kind="stable"
-        ),
-        "Clips with the largest DC offset": sound[sound["offset"].abs() >= 0.001].sort_values(
-            "offset", key=abs, ascending=False, kind="stable"
-        ),
+    clips = clips[clips["rms_db"].notna()]
+    offset = clips["offset"].abs()
+    values = {
+        "The loudest clips, by RMS": clips["rms_db"],
+        "The quietest clips, by RMS": -clips["rms_db"],
+        "The most silent clips": clips["silence"][clips["silence"] > 0],
+        "Clips with the most samples at or beyond full scale": clips["clipped"][clips["clipped"] > 0],
+        "Clips with the largest DC offset": offset[offset >= 0.001],
     }
-    return {title: table.index[:most].tolist() for title, table in orders.items()}
+    orders = {what: value.sort_values(ascending=False, kind="stable") for what, value in values.items()}
+    return {what: order.index[:most].tolist() for what, order in orders.items()}

@@ -1,17 +1,11 @@
-"""How loud each clip is, from the raw store: one pass over the memory maps that keeps five numbers a clip."""
-
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+"""How loud each clip is, in one pass over its waveform that keeps five numbers."""
 
 import numba
 import numpy as np
-import pandas as pd
 
 BLOCK_S = 0.02  # of the blocks that are silent or not
 SILENCE_DB = -60.0  # dBFS: a block whose RMS is below is silent
 COLUMNS = ["peak_db", "rms_db", "clipped", "silence", "offset"]
-_BATCH = 64  # clips that a thread takes at a time
 
 
 def levels(samples: np.ndarray, sample_rate: int, scale: float = 1.0) -> tuple[float, float, int, float, float]:
@@ -31,29 +25,6 @@ def levels(samples: np.ndarray, sample_rate: int, scale: float = 1.0) -> tuple[f
     with np.errstate(divide="ignore"):
         peak_db, rms_db = 20 * np.log10(peak), 10 * np.log10(power)
     return round(float(peak_db), 2), round(float(rms_db), 2), int(clipped), float(silent), round(float(mean), 6)
-
-
-def levels_table(
-    read: Callable[[int], np.ndarray], scales: np.ndarray, sample_rate: int, rows: np.ndarray, n_rows: int
-) -> pd.DataFrame:
-    """Levels of many clips, on every core.
-
-    Args:
-        read: gives the samples of a row; called from several threads. scales: float [n_rows].
-        rows: int [n], those to measure, each with samples. n_rows: of the table.
-    Returns:
-        [n_rows] of `COLUMNS`, NaN in the other rows.
-    """
-    values = np.full((n_rows, len(COLUMNS)), np.nan)
-
-    def measure(batch: np.ndarray) -> None:
-        for row in batch:
-            values[row] = levels(read(row), sample_rate, float(scales[row]))
-
-    batches = [rows[i : i + _BATCH] for i in range(0, len(rows), _BATCH)]
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        list(threads.map(measure, batches))
-    return pd.DataFrame(values, columns=COLUMNS)
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})

@@ -27,7 +27,7 @@ from report.plots import theme
 from report.plots.theme import inline_svg, save
 
 Block = dict[str, Any]
-_CARD_IN = 4.0, 1.75  # width, and height of a row, of an example's figure
+_CARD_IN = 3.4, 1.6  # width, and height of a row, of an example's figure
 
 
 class Figures:
@@ -70,14 +70,14 @@ class Figures:
                 for ax in figure.subplots(n_rows, 2, squeeze=False).flat[len(draws) :]:
                     ax.set_axis_off()
                 bottom, top = 0.39 / figure.get_figheight(), 1 - 0.25 / figure.get_figheight()
-                figure.subplots_adjust(0.115, bottom, 0.985, top, 0.3, 0.52)
+                figure.subplots_adjust(0.14, bottom, 0.985, top, 0.38, 0.6)
             card = self._cards[len(draws)]
             for draw, ax in zip(draws, card.axes, strict=False):
                 for artist in (*ax.lines, *ax.collections, *ax.images):
                     artist.remove()  # not `clear`: making new axes and ticks would take most of the time
                 draw(ax)
-                ax.xaxis.set_label_coords(0.5, -0.21)  # given, so that no text is measured to find them
-                ax.yaxis.set_label_coords(-0.21, 0.5)
+                ax.xaxis.set_label_coords(0.5, -0.23)  # given, so that no text is measured to find them
+                ax.yaxis.set_label_coords(-0.25, 0.5)
             return self._svg(card, name, alternative)
 
     def _svg(self, figure: Figure, name: str, alternative: str) -> Markup:

@@ -6,7 +6,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from report.plots.theme import BLUE, GRID, MUTED, ORANGE, PAPER, axes_or_current, name
+from report.plots.theme import BLUE, GRID, MUTED, ORANGE, axes_or_current, name
 
 QUIETEST = -96.0  # dBFS, what 16 bits can hold: what is below counts as this
 _VERIFIED = {1: "verified by hand", 0: "not verified"}
@@ -37,14 +37,17 @@ def label_counts(clips: pd.DataFrame, ax: Axes | None = None) -> Axes:
     _label_rows(ax, counts.index)
     ax.set_xlabel("clips")
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    ax.set_title(f"Clips of each label, {counts.min():,} to {counts.max():,}", pad=20 if known else None)
+    span = f"{counts.min():,} to {counts.max():,}" if counts.min() < counts.max() else f"{counts.max():,} each"
+    ax.set_title(f"Clips of each label, {span}", pad=20 if known else None)
     if known:  # above the bars, of which it would hide some
         ax.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=3, borderaxespad=0)
     return ax
 
 
 def length_violins(clips: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Violins of the lengths of each label's clips, with quartiles, on a log axis; the longest median first.
+    """Violins of the lengths of each label's clips, with median and quartiles; the longest median first.
+
+    The axis is logarithmic where lengths differ by more than four times.
 
     Args:
         clips: label and seconds; clips of no length are left out.
@@ -55,34 +58,24 @@ def length_violins(clips: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """
     ax = axes_or_current(ax)
     clips = clips[clips["seconds"] > 0]
-    order = clips.groupby("label")["seconds"].median().sort_values(ascending=False).index
-    numbers = pd.Series(order.get_indexer(clips["label"]), clips.index, name="row")
+    quarters = clips.groupby("label")["seconds"].quantile([0.25, 0.5, 0.75]).unstack()
+    quarters = quarters.sort_values(0.5, ascending=False, kind="stable")
+    rows = np.arange(len(quarters))
     sns.violinplot(
-        x=clips["seconds"].astype(float),
-        y=numbers,
-        order=range(len(order)),
-        orient="h",
-        color=BLUE,
-        saturation=1,
-        alpha=0.55,
-        cut=0,
-        gridsize=60,
-        inner="quart",
-        inner_kws={"color": PAPER, "linewidth": 0.8},
-        linewidth=0,
-        width=0.9,
-        log_scale=True,
-        density_norm="width",
-        ax=ax,
-    )
-    _label_rows(ax, order)
+        x=clips["seconds"].astype(float), y=pd.Series(quarters.index.get_indexer(clips["label"]), clips.index),
+        order=rows, orient="h", color=BLUE, saturation=1, alpha=0.45, cut=0, gridsize=60, inner=None, linewidth=0,
+        width=0.9, log_scale=_is_log(clips["seconds"]) or None, density_norm="width", ax=ax,
+    )  # fmt: skip
+    ax.hlines(rows, quarters[0.25], quarters[0.75], color=BLUE, linewidth=1.5)
+    ax.plot(quarters[0.5], rows, "o", color=BLUE, markersize=3.5)
+    _label_rows(ax, quarters.index)
     _seconds(ax, clips["seconds"])
-    ax.set_title("Lengths of each label's clips, with quartiles")
+    ax.set_title("Lengths of each label's clips")
     return ax
 
 
 def length_histogram(clips: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Histogram of lengths, train beside test, each as a share of its own clips, on a log axis.
+    """Histogram of lengths, train beside test, each as a share of its own clips.
 
     Args:
         clips: split and seconds; clips of no length are left out.
@@ -93,15 +86,16 @@ def length_histogram(clips: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """
     ax = axes_or_current(ax)
     clips = clips[clips["seconds"] > 0]
-    edges = np.geomspace(clips["seconds"].min() * 0.99, clips["seconds"].max() * 1.01, 33)
-    for color, (split, part) in zip((BLUE, ORANGE), _splits(clips), strict=False):
-        share = np.histogram(part["seconds"], edges)[0] * 100 / len(part)
-        ax.stairs(share, edges, color=color, fill=True, alpha=0.18)
-        ax.stairs(share, edges, color=color, linewidth=1.4, label=f"{split}, {len(part):,} clips")
-    ax.set_xscale("log")
-    _seconds(ax, clips["seconds"])
-    ax.set(ylabel="share of the clips (%)", ylim=(0, None))
-    ax.set_title("Lengths in each split")
+    seconds = clips["seconds"]
+    spaced = np.geomspace if _is_log(seconds) else np.linspace
+    edges = spaced(seconds.min() * 0.99, seconds.max() * 1.01, 33)
+    shares = {}
+    for split in [split for split in ("train", "test") if (clips["split"] == split).any()]:
+        part = seconds[clips["split"] == split]
+        shares[f"{split}, {len(part):,} clips"] = np.histogram(part, edges)[0] * 100 / len(part)
+    _steps(ax, edges, shares)
+    _seconds(ax, seconds)
+    ax.set(ylabel="share of the clips (%)", ylim=(0, None), title="Lengths in each split")
     ax.legend()
     return ax
 
@@ -116,25 +110,23 @@ def level_histogram(levels: pd.DataFrame, ax: Axes | None = None) -> Axes:
     'level (dBFS)'
     """
     ax = axes_or_current(ax)
-    values = {"RMS": levels["rms_db"], "peak": levels["peak_db"]}
-    finite = {part: np.maximum(level[np.isfinite(level)], QUIETEST) for part, level in values.items()}
-    low = min((level.min() for level in finite.values() if len(level)), default=QUIETEST)
-    high = max((level.max() for level in finite.values() if len(level)), default=0)
+    parts = {"RMS": levels["rms_db"], "peak": levels["peak_db"]}
+    parts = {part: np.maximum(level[np.isfinite(level)], QUIETEST) for part, level in parts.items()}
+    both = pd.concat(parts.values())
+    low, high = (both.min(), both.max()) if len(both) else (QUIETEST, 0)
     edges = np.linspace(np.floor(low), max(np.ceil(high), 1), 41)
-    for color, (part, level) in zip((BLUE, ORANGE), finite.items(), strict=True):
-        counts = np.histogram(level, edges)[0]
-        ax.stairs(counts, edges, color=color, fill=True, alpha=0.18)
-        ax.stairs(counts, edges, color=color, linewidth=1.4, label=part)
+    _steps(ax, edges, {part: np.histogram(level, edges)[0] for part, level in parts.items()})
     ax.axvline(0, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
-    ax.set(xlabel="level (dBFS)", ylabel="clips", ylim=(0, None))
-    ax.set_title("Levels; the dashed line is full scale")
+    ax.set(xlabel="level (dBFS)", ylabel="clips", ylim=(0, None), title="Levels; the dashed line is full scale")
     ax.legend(loc="upper left")
     return ax
 
 
-def _splits(clips: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    names = [split for split in ("train", "test") if (clips["split"] == split).any()]
-    return [(split, clips[clips["split"] == split]) for split in names]
+def _steps(ax: Axes, edges: np.ndarray, parts: dict[str, np.ndarray]) -> None:
+    """Up to two histograms, one over the other."""
+    for color, (part, heights) in zip((BLUE, ORANGE), parts.items(), strict=False):
+        ax.stairs(heights, edges, color=color, fill=True, alpha=0.18)
+        ax.stairs(heights, edges, color=color, linewidth=1.4, label=part)
 
 
 def _label_rows(ax: Axes, labels: pd.Index) -> None:
@@ -144,10 +136,18 @@ def _label_rows(ax: Axes, labels: pd.Index) -> None:
     ax.spines["left"].set_color(GRID)
 
 
+def _is_log(seconds: pd.Series) -> bool:
+    return bool(len(seconds) and seconds.max() > 4 * seconds.min())
+
+
 def _seconds(ax: Axes, seconds: pd.Series) -> None:
-    """A log axis of lengths with few, plain numbers."""
+    """An axis of lengths with few, plain numbers."""
+    ax.set_xlabel("length (s)")
+    if not _is_log(seconds):
+        ax.xaxis.set_major_locator(MaxNLocator(5))
+        return
+    ax.set_xscale("log")
     steps = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000]
     ax.set_xticks([step for step in steps if seconds.min() / 1.5 <= step <= seconds.max() * 1.5])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.set_xlabel("length (s)")

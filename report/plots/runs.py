@@ -41,10 +41,13 @@ def learning_curves(histories: Sequence[pd.DataFrame], metric: str = "loss", ax:
         for curve in curves if len(curves) > 1 else ():
             ax.plot(curve.index, curve, color=color, linewidth=0.7, alpha=0.4)
         if curves:
+            size = 3 if len(curves[0]) < 9 else 0
             mean = pd.concat(curves, axis=1).mean(axis=1)
-            ax.plot(mean.index, mean, color=color, linewidth=1.8, label=part)
+            ax.plot(mean.index, mean, "o-", color=color, linewidth=1.8, markersize=size, label=part)
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    ax.set(xlabel="epoch", ylabel=unit, title=title)
+    ax.set(
+        xlabel="epoch", ylabel=unit, title=title, xlim=(0, max([1, *(h["epoch"].max() for h in histories)]) + 0.5)
+    )
     if metric == "loss":
         ax.legend()
     else:
@@ -68,9 +71,10 @@ def score_intervals(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ax.hlines(rows + shift, table[f"{metric}_low"], table[f"{metric}_high"], color=color, linewidth=1.6)
         ax.plot(table[metric], rows + shift, "o", color=color, markersize=4.5, label=text)
     ax.set_yticks(rows, [name(run, 32) for run in table["run"]])
-    ax.set(ylim=(len(table) - 0.4, -0.6), xlabel="score", title="Out-of-fold scores, 95% intervals")
+    ax.set(ylim=(len(table) - 0.4, -0.6), xlabel="score")
+    ax.set_title("Out-of-fold scores, 95% intervals", pad=20)
     ax.grid(False, axis="y")
-    ax.legend()
+    ax.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=2, borderaxespad=0)
     return ax
 
 

@@ -124,7 +124,8 @@ function drawMatrix() {
         button.title = button.ariaLabel;
         button.style.setProperty("--share", tone);
         button.style.setProperty("--tone", given === guess ? "var(--c1)" : "var(--c2)");
-        button.classList.toggle("dark", tone > 0.55);
+        button.classList.toggle("strong", tone > 0.6);
+        button.classList.toggle("own", given === guess && tone > 0.8);
         button.addEventListener("click", () => listCell(view, given, guess, places, button));
         td.append(button);
       }

@@ -45,6 +45,9 @@ class FakeCache:
     def open_store(self, kind, store=None):
         return self._stores[kind]
 
+    def store(self, name):
+        return next(store for store in self._stores.values() if store.name == name)
+
     def status(self, receipts):
         return next(iter(self._stores.values())).status
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from report.levels import COLUMNS, levels, levels_table
+from report.levels import levels
 
 
 def _decibels(value):
@@ -39,10 +39,3 @@ def test_silence_is_a_share_of_blocks():
 
 def test_silent_clip_has_no_level():
     assert levels(np.zeros(400, np.int16), 16000, 0.0) == (-np.inf, -np.inf, 0, 1.0, 0.0)
-
-
-def test_table_leaves_clips_without_samples_out():
-    waves = [np.zeros(0, np.int16), np.full(100, 16384, np.int16)]
-    table = levels_table(lambda row: waves[row], np.full(2, 1 / 32768), 16000, np.array([1]), 2)
-    assert list(table.columns) == COLUMNS
-    assert table.loc[0].isna().all() and table.loc[1, "peak_db"] == pytest.approx(-6.02)

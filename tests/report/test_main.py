@@ -112,13 +112,19 @@ def test_number_of_examples_is_checked(number):
         main(["--examples", number])
 
 
+@pytest.mark.parametrize("name", ["..", "a/b"])
+def test_name_must_be_plain(name):
+    with pytest.raises(SettingsError, match="--name: must be one plain folder name, got "):
+        main(["--name", name])
+
+
 def test_output_must_not_be_a_folder(tmp_path):
     with pytest.raises(SettingsError, match="output must be a file, got a folder"):
         main(["--output", str(tmp_path)])
 
 
 def test_folder_without_predictions_is_refused(tmp_path):
-    with pytest.raises(PredictionsError, match="must hold predictions"):
+    with pytest.raises(PredictionsError, match="holds no predictions"):
         main([str(tmp_path)])
 
 

@@ -1,5 +1,7 @@
 """What is said of the runs: counted anew from their folders."""
 
+from shutil import copytree, rmtree
+
 import numpy as np
 import pytest
 
@@ -61,3 +63,15 @@ def test_disagreements_share_all_clips_out(runs):
 def test_histories_leave_broken_files_out(work, runs, tmp_path):
     assert len(histories(runs[0])) == 2
     assert list(histories(runs[0])[0]["epoch"]) == [1, 2, 3]
+
+
+def test_quick_tries_are_left_out_unless_they_are_named(work):
+    quick = work / "quick"
+    copytree(work / "predictions_1d_conv", quick / "predictions_1d_conv")
+    try:
+        found, notes = find_runs(work)
+        assert [folder.path.parent for folder in found] == [work, work]
+        assert "is left out: it is a quick try. --name quick reports" in notes[0]
+        assert [folder.path.parent for folder in find_runs(work, "quick")[0]] == [quick]
+    finally:
+        rmtree(quick)
