@@ -310,8 +310,8 @@ def _levels(content: Content, figures: Figures) -> list[Block]:
     )
     hint = (
         f"Measured on the raw store, at {content.dataset.rate:,} Hz, where peaks of a clipped recording can lie "
-        "beyond full scale. Silence is the share of 20 ms blocks whose RMS is below -60 dBFS. Players of clips whose peak is "
-        "below -12 dBFS are raised to it."
+        "beyond full scale. Silence is the share of 20 ms blocks whose RMS is below -60 dBFS. Players of clips "
+        "whose peak is below -12 dBFS are raised to it."
     )
     blocks = [
         figures.block("Levels of the clips", _WIDE, caption, plots.level_histogram, sound),
@@ -356,9 +356,7 @@ def _curves(content: Content, figures: Figures) -> list[Block]:
         three = []
         for metric, best_of in (("loss", "min"), ("accuracy", "max"), ("map3", "max")):
             best = np.mean([curve[f"val_{metric}"].agg(best_of) for curve in curves])
-            words = (
-                f"{len(curves)} {'folds' if len(curves) > 1 else 'fold'}; the best epoch has {best:.3f} on average."
-            )
+            words = f"The best epoch of each of {len(curves)} folds: {best:.3f} on average."
             draw = partial(plots.learning_curves, curves, metric)
             three.append(figures.block(f"{metric} of {run.name}", (3.1, 2.3), words, draw))
         return [figures.row(*three)]

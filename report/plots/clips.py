@@ -19,10 +19,12 @@ def waveform(samples: np.ndarray, sample_rate: int, ax: Axes | None = None) -> A
     'time (s)'
     """
     ax = axes_or_current(ax)
-    columns = np.array_split(samples, min(_COLUMNS, max(len(samples), 1)))
-    low, high = ([bound(column, initial=0) for column in columns] for bound in (np.min, np.max))
     seconds = len(samples) / sample_rate
-    ax.fill_between(np.linspace(0, seconds, len(columns)), low, high, color=BLUE, linewidth=0.5)
+    if len(samples):
+        starts = _starts(len(samples))
+        low, high = (bound.reduceat(samples, starts) for bound in (np.minimum, np.maximum))
+        times = np.linspace(0, seconds, len(starts))
+        ax.fill_between(times, np.minimum(low, 0), np.maximum(high, 0), color=BLUE, linewidth=0.5)
     _time(ax, 0, seconds)
     _amplitude(ax, float(np.abs(samples).max(initial=0)))
     ax.set_title("Waveform")
@@ -98,13 +100,19 @@ def hz_to_mel(hz: float) -> float:
 
 def _picture(ax: Axes, frames: np.ndarray, step_s: float, colors: str, **limits: float) -> None:
     """Frames as an image, neighbours averaged where there are more than can be seen."""
-    columns = np.array_split(frames, min(_COLUMNS, max(len(frames), 1)))
-    image = np.array([column.mean(0) if len(column) else np.zeros(frames.shape[1]) for column in columns]).T
-    seconds = max(len(frames), 1) * step_s
+    frames = frames if len(frames) else np.zeros((1, frames.shape[1]))
+    starts = _starts(len(frames))
+    image = (np.add.reduceat(frames, starts) / np.diff(starts, append=len(frames))[:, None]).T
+    seconds = len(frames) * step_s
     extent = (0, seconds, -0.5, frames.shape[1] - 0.5)
     ax.imshow(image, colors, aspect="auto", origin="lower", interpolation="none", extent=extent, **limits)
     ax.grid(False)
     _time(ax, 0, seconds)
+
+
+def _starts(n: int) -> np.ndarray:
+    """Where 200 stretches of n samples or frames begin, or as many as there are."""
+    return np.arange(min(_COLUMNS, n)) * n // min(_COLUMNS, n)
 
 
 def _time(ax: Axes, start: float, stop: float) -> None:
