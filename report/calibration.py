@@ -77,14 +77,11 @@ def reliability_table(probabilities: np.ndarray, targets: np.ndarray, n_bins: in
     """
     confidence, right = probabilities.max(1), probabilities.argmax(1) == targets
     bins = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
-    clips = np.bincount(bins, minlength=n_bins)
-    with np.errstate(invalid="ignore"):
-        means = {
-            name: np.bincount(bins, values, n_bins) / clips
-            for name, values in {"confidence": confidence, "accuracy": right}.items()
-        }
-    edges = np.linspace(0, 1, n_bins + 1)
-    return pd.DataFrame({"low": edges[:-1], "high": edges[1:], "clips": clips, **means})
+    edges, clips = np.linspace(0, 1, n_bins + 1), np.bincount(bins, minlength=n_bins)
+    table = pd.DataFrame({"low": edges[:-1], "high": edges[1:], "clips": clips})
+    for name, values in (("confidence", confidence), ("accuracy", right)):
+        table[name] = np.bincount(bins, values, n_bins) / table["clips"]
+    return table
 
 
 def calibration_error(table: pd.DataFrame) -> float:

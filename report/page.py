@@ -56,11 +56,6 @@ class Figures:
             draw(*data, ax=figure.subplots())
             return {"title": title, "caption": caption, "svg": self._svg(figure, title, f"{title}. {caption}")}
 
-    @staticmethod
-    def row(*blocks: Block) -> Block:
-        """Figures side by side, as far as the page is wide."""
-        return {"figures": list(blocks)}
-
     def card(self, name: str, alternative: str, draws: Sequence[Callable[[Axes], Axes]]) -> Markup:
         """The figure of an example: up to four axes, two in a row, each drawn by one of draws."""
         with theme():
@@ -119,6 +114,11 @@ def _cell(value: Any, kind: str, how: str) -> Block:
         return cell | {"text": f"{value:.1%}", "sort": round(float(value), 6), "share": round(float(value), 4)}
     shown = "-∞" if value == -np.inf else format(value, how)
     return cell | {"text": shown, "sort": -1e9 if value == -np.inf else value}
+
+
+def side_by_side(*blocks: Block) -> Block:
+    """Figures side by side, as far as the page is wide."""
+    return {"figures": blocks}
 
 
 def text(line: str, command: str = "", hint: bool = False) -> Block:

@@ -12,7 +12,7 @@ from ensemble.metrics import best_labels
 from report import plots
 from report.calibration import calibration_error, fit_temperature, reliability_table, tempered_out_of_fold
 from report.dataset import Dataset, duplicates, examples, extremes, frequent_lengths
-from report.page import Block, Figures, part, section, table, text
+from report.page import Block, Figures, part, section, side_by_side, table, text
 from report.runs import Run, contributions, disagreements, ensemble_of, histories, runs_table
 from report.scores import confusion_counts, label_scores
 from report.suspects import suspects
@@ -248,7 +248,7 @@ def _labels(content: Content, figures: Figures) -> list[Block]:
     size = (4.0, 0.9 + _ROW_IN * len(counts))
     bars = figures.block("Clips of each label", size, of_counts, plots.label_counts, train)
     violins = figures.block("Lengths of each label", size, of_lengths, plots.length_violins, train)
-    return [figures.row(bars, violins)]
+    return [side_by_side(bars, violins)]
 
 
 def _lengths(content: Content, figures: Figures) -> list[Block]:
@@ -359,7 +359,7 @@ def _curves(content: Content, figures: Figures) -> list[Block]:
             words = f"The best epoch of each of {len(curves)} folds: {best:.3f} on average."
             draw = partial(plots.learning_curves, curves, metric)
             three.append(figures.block(f"{metric} of {run.name}", (3.1, 2.3), words, draw))
-        return [figures.row(*three)]
+        return [side_by_side(*three)]
 
     hint = (
         "Thin lines are folds, thick ones their mean. The training loss is measured on windows that are augmented "
