@@ -156,7 +156,7 @@ def _cases(
     order = np.arange(len(clips) // BATCH * BATCH)  # whole batches alone: every step is of the same size
     answers = np.eye(len(uniques), dtype=np.float32)[labels]
     keys = clip_keys(clips["clip"].iloc[order])
-    augmentation = Augmentation(recipe, 1001, order, keys, windows.lengths[order], windows.shape, kind)
+    augmentation = Augmentation(recipe, 1001, windows, order, keys)
     fill = np.zeros(windows.shape[1], np.float32)
     batches = TrainingBatches(windows, augmentation, labels[order], len(uniques), None, BATCH, fill)
     paths = [data / "audio_train" / clip for clip in clips["clip"]]

@@ -112,7 +112,7 @@ def cold(cache: Path, started: float) -> None:
         if path.is_file():
             _forget(path)
     keys = clip_keys(dataset.train["clip"].iloc[clips])
-    augmentation = Augmentation(settings.recipe, 1, clips, keys, windows.lengths[clips], windows.shape, "raw")
+    augmentation = Augmentation(settings.recipe, 1, windows, clips, keys)
     label_ids = np.zeros(len(clips), np.int64)
     batches = TrainingBatches(windows, augmentation, label_ids, 1, None, settings.recipe.batch_size)
     first = time.perf_counter()

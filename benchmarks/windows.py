@@ -26,9 +26,8 @@ from cache.storage import LocalStorage
 from featurize.datasets import read_dataset
 from featurize.run import run
 from featurize.settings import Options
-from train.input.augment import plain_plan
 from train.input.randomness import Purpose, clip_keys, draw, random_offsets
-from train.input.windows import FrameWindows, RawWindows
+from train.input.windows import FrameWindows, RawWindows, plain_plan
 
 BATCH, SAMPLES, FRAMES, N_MFCC = 64, 32000, 173, 40
 

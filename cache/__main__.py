@@ -1,224 +1,160 @@
-"""`python -m cache ls | info | verify | rm | compact | pack | unpack`: a dataclass of arguments for each."""
+"""`python -m cache ls | info | verify | rm | compact | pack | unpack`: a function for each."""
 
-import inspect
 import json
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Union
+from typing import Annotated
 
 import tyro
-from tyro.conf import Positional, arg, subcommand
+from tyro.conf import Positional, arg
+from tyro.extras import subcommand_cli_from_dict
 
-from cache.archive import pack, read_archive, unpack
-from cache.compact import compact, find_waste, plan_compaction
+from cache import archive
+from cache.compact import compact, plan_compaction, waste
 from cache.reader import Cache, open_cache, store_names
-from cache.receipts import Status, chunk_files, read_receipts, receipts_folder
+from cache.receipts import Status, read_receipts, receipts_folder
 from cache.storage import CacheError, Storage, open_storage
 from cache.switch import is_switching
 from cache.verify import Finding, Kind, removed_stores, repair, verify_store, verify_tables
 from cache.writer import writing
 from common.command import DONE, SOME_FAILED, Command
-from common.progress import progress
 from common.text import listed, megabytes, table
 
 COMMAND = Command("cache")
 result = COMMAND.result
 
-
-@dataclass(frozen=True)
-class Where:
-    """The arguments that the commands on a cache share."""
-
-    work: Annotated[str, arg(metavar="DIR")] = "work"
-    """Folder of everything that is generated."""
-    cache: Annotated[str | None, arg(metavar="PLACE", help_behavior_hint="(default: WORK/cache)")] = None
-    """Folder of the cache, or s3://, gs:// or az://BUCKET/PREFIX."""
-
-    def storage(self) -> Storage:
-        """Where the cache lies.
-
-        Raises:
-            CacheError: no such place, or a bucket that cannot be reached.
-        """
-        return open_storage(self.cache or str(Path(self.work) / "cache"))
+Work = Annotated[str, arg(metavar="DIR", help="Folder of everything that is generated.")]
+_PLACE = "Folder of the cache, or s3://, gs:// or az://BUCKET/PREFIX."
+Place = Annotated[str | None, arg(metavar="PLACE", help=_PLACE, help_behavior_hint="(default: WORK/cache)")]
+Store = Annotated[Positional[str], arg(metavar="STORE", help="Name of the store, for example raw-16000.")]
+_ALL = "(default: all)"
+AnyStore = Annotated[Positional[str], arg(metavar="STORE", help="Name of the store.", help_behavior_hint=_ALL)]
+_NAMES = "Names of the stores, and the folder to write, which must be new or empty."
+_NAMES_ARE = {"metavar": "STORES DIR", "help": _NAMES, "help_behavior_hint": "(required)"}
+Names = Annotated[Positional[tuple[str, ...]], arg(**_NAMES_ARE)]
+All = Annotated[bool, arg(help="Pack all stores of the cache; give DIR alone.", help_behavior_hint="")]
+_ARCHIVE = "The archive's folder, or s3://, gs:// or az://BUCKET/PREFIX."
+Archive = Annotated[Positional[str], arg(metavar="ARCHIVE", help=_ARCHIVE)]
+_TARGET = "Folder of the cache to make, for example work/cache; it must be new or empty."
+Target = Annotated[Positional[str], arg(metavar="TARGET", help=_TARGET)]
 
 
-Store = Annotated[Positional[str], arg(metavar="STORE")]
-
-
-@dataclass(frozen=True)
-class Ls(Where):
+def _ls(*, work: Work = "work", cache: Place = None) -> int:
     """List the stores: clips done, missing and failed, size, state.
-
     - Sizes are in MB of 10^6 bytes.
     """
-
-    def run(self) -> int:
-        """A line for each store, and under the table why one is refused."""
-        cache = open_cache(self.storage())
-        splits = cache.clips["split"].value_counts()
-        result(
-            f"{cache.storage}: {splits.get('train', 0):,} labelled and {splits.get('test', 0):,} unlabelled clips"
-        )
-        rows, notes = [], []
-        for name in sorted([*cache.stores(), *removed_stores(cache.storage)]):
-            row, note = _row(cache, name)
-            rows.append(row)
-            notes += [f"{name}: {note}"] if note else []
-        result(table(["store", "clips", "missing", "failed", "MB", "state"], rows, right=[1, 2, 3, 4]))
-        result(notes)
-        return DONE
+    opened = open_cache(_storage(work, cache))
+    splits = opened.clips["split"].value_counts()
+    n_train, n_test = splits.get("train", 0), splits.get("test", 0)
+    result(f"{opened.storage}: {n_train:,} labelled and {n_test:,} unlabelled clips")
+    rows, notes = [], []
+    for name in _names(opened.storage):
+        row, note = _row(opened, name)
+        rows.append([name, *row])
+        if note:
+            notes.append(f"{name}: {note}")
+    result(table(["store", "clips", "missing", "failed", "MB", "state"], rows, right=[1, 2, 3, 4]))
+    result(notes)
+    return DONE
 
 
-def _row(cache: Cache, name: str) -> tuple[list, str]:
+def _row(cache: Cache, name: str) -> tuple[list[str], str]:
     """A store's row, and what is to be said of it below the table."""
-    storage = cache.storage / name
     if name in removed_stores(cache.storage):
         note = f"its folder is missing; featurize makes it again, `cache rm {name}` removes its receipts"
-        return [name, "-", "-", "-", "-", "removed"], note
+        return ["-", "-", "-", "-", "removed"], note
+    storage = cache.storage / name
     size = f"{sum(file.size for file in storage.files()) / 1e6:,.1f}"
     try:
-        store = cache.store(name)
-        status, missing = cache.status(read_receipts(storage)), len(cache.missing(store))
+        missing, status = len(cache.missing(cache.store(name))), cache.status(read_receipts(storage))
     except CacheError as error:
-        return [name, "-", "-", "-", size, "refused"], str(error)
+        return ["-", "-", "-", size, "refused"], str(error)
     pending, failed = int((status == Status.PENDING).sum()), int((status == Status.FAILED).sum())
     counts = [f"{n:,}" for n in (len(status) - pending, pending, failed)]
-    note = "rerun featurize to resume" if missing else ""
-    return [name, *counts, size, "incomplete" if missing else "complete"], note
+    return [*counts, size, "incomplete" if missing else "complete"], "rerun featurize to resume" if missing else ""
 
 
-@dataclass(frozen=True)
-class Info(Where):
+def _info(store: Store, *, work: Work = "work", cache: Place = None) -> int:
     """Tell everything about one store, as JSON.
-
     - `wasted` is what `compact` would win back.
     """
-
-    store: Store = tyro.MISSING
-    """Name of the store, for example raw-16000."""
-
-    def run(self) -> int:
-        """The store's attributes and counts; failures by split and clip, with their reasons."""
-        cache = open_cache(self.storage())
-        store = cache.store(self.store)
-        storage = cache.storage / store.name
-        receipts = read_receipts(storage)
-        status = cache.status(receipts)
-        facts = {
-            "path": str(storage),
-            **store.attributes,
-            "receipts": {"n": len(receipts), "checksum": receipts.checksum},
-            "clips": {each.name.lower(): int((status == each).sum()) for each in Status},
-            "missing": int((status == Status.PENDING).sum()),
-            "chunks": store.n_chunks,
-            "chunks_done": sum(len(receipt.checksums) for receipt in receipts.values()),
-            "bytes": sum(file.size for file in storage.files()),
-            "wasted": asdict(find_waste(cache, store.specification, storage, receipts)),
-            "failed": _failed(cache, receipts),
-        }
-        result(json.dumps(facts, indent=2, ensure_ascii=False).splitlines())
-        return DONE
+    opened = open_cache(_storage(work, cache))
+    found = opened.store(store)
+    storage = opened.storage / found.name
+    receipts = read_receipts(storage)
+    status = opened.status(receipts)
+    reasons = receipts.texts("reason").to_pandas().set_axis(receipts.column("slot"))
+    reasons = reasons[receipts.column("status") == Status.FAILED].to_dict()
+    failed = opened.clips[opened.clips["slot"].isin(reasons)]
+    failed = failed.assign(reason=failed["slot"].map(reasons))[["split", "clip", "reason"]]
+    facts = {
+        "path": str(storage),
+        **found.attributes,
+        "receipts": {"n": len(receipts), "checksum": receipts.checksum},
+        "clips": {each.name.lower(): int((status == each).sum()) for each in Status},
+        "missing": int((status == Status.PENDING).sum()),
+        "chunks": found.n_chunks,
+        "chunks_done": sum(len(receipt.checksums) for receipt in receipts.values()),
+        "bytes": sum(file.size for file in storage.files()),
+        "wasted": waste(opened, found, receipts),
+        "failed": failed.to_dict("records"),
+    }
+    result(json.dumps(facts, indent=2, ensure_ascii=False).splitlines())
+    return DONE
 
 
-def _failed(cache: Cache, receipts) -> list[dict[str, str]]:
-    """The clips that failed, in the clip table's order."""
-    slots, reasons = receipts.column("slot"), receipts.texts("reason").to_pandas()
-    reason_of = reasons.set_axis(slots)[receipts.column("status") == Status.FAILED].to_dict()
-    clips = cache.clips[cache.clips["slot"].isin(reason_of)]
-    return [
-        {"split": split, "clip": clip, "reason": reason_of[slot]}
-        for split, clip, slot in zip(clips["split"], clips["clip"], clips["slot"], strict=True)
-    ]
-
-
-@dataclass(frozen=True)
-class Verify(Where):
+def _verify(store: AnyStore = "", *, work: Work = "work", cache: Place = None) -> int:
     """Compare every byte of the cache with its checksum.
-
     - Names what is damaged, missing or extra, and the clips.
     - Takes back the results of damaged clips, so that the next
       featurize makes just these again.
     - Exit code 1 if there was anything to name.
     """
-
-    store: Annotated[Positional[str], arg(metavar="STORE", help_behavior_hint="(default: all)")] = ""
-    """Name of the store."""
-
-    def run(self) -> int:
-        """A line for each finding, then a verdict for the tables and for each store."""
-        storage = self.storage()
-        tables, findings = verify_tables(storage)
-        names = sorted([*store_names(storage), *removed_stores(storage)])
-        names = [_one_of(storage, names, self.store)] if self.store else names
-        result([_line(finding) for finding in findings])
-        result(f"tables: {_verdict(findings)}")
-        found = bool(findings)
-        for name in names:
-            try:
-                size = sum(file.size for file in (storage / name).files("features"))
-                with progress(name, size, "MB", 1e6) as steps:
-                    findings = verify_store(storage, tables, name, steps.advance)
-            except CacheError as error:
-                result(f"{name}: refused: {error}")
-                found = True
-                continue
-            result([_line(finding) for finding in findings])
-            if groups := {finding.group for finding in findings} - {None}:
-                result(repair(storage, name, tables.generation, groups))
-            result(f"{name}: {_verdict(findings)}")
-            found |= bool(findings)
-        return SOME_FAILED if found else DONE
+    storage = _storage(work, cache)
+    tables, findings = verify_tables(storage)
+    names = [_one_of(storage, _names(storage), store)] if store else _names(storage)
+    result([*_lines(findings), f"tables: {_verdict(findings)}"])
+    found = bool(findings)
+    for name in names:
+        try:
+            findings, problems = verify_store(storage, tables, name), []
+        except CacheError as error:
+            result(f"{name}: refused: {error}")
+            found = True
+            continue
+        result(_lines(findings))
+        if groups := {finding.group for finding in findings} - {None}:
+            problems = repair(storage, name, tables.generation, groups)
+        result([*problems, f"{name}: {Kind.DAMAGED.value if problems else _verdict(findings)}"])
+        found |= bool(findings)
+    return SOME_FAILED if found else DONE
 
 
-def _line(finding: Finding) -> str:
-    return ": ".join(filter(None, (finding.path, finding.what, listed(finding.clips))))
+def _lines(findings: list[Finding]) -> list[str]:
+    return [": ".join(filter(None, (each.path, each.what, listed(each.clips)))) for each in findings]
 
 
 def _verdict(findings: list[Finding]) -> str:
     kinds = {finding.kind for finding in findings}
-    if Kind.DAMAGED in kinds:
-        return "damaged; rerun featurize to repair it"
-    if Kind.INCOMPLETE in kinds:
-        return "incomplete; rerun featurize to resume"
-    return "sound, but for the extra files named" if kinds else "ok"
+    return next((kind.value for kind in Kind if kind in kinds), "ok")  # the worst
 
 
-def _one_of(storage: Storage, names: Sequence[str], name: str) -> str:
-    for there in (name, f"{name}.zarr"):
-        if there in names:
-            return there
-    raise CacheError(f"{storage}: store must be one of those there ({listed(names) or 'none'}), got {name}")
-
-
-@dataclass(frozen=True)
-class Rm(Where):
+def _rm(store: Store, *, work: Work = "work", cache: Place = None) -> int:
     """Remove one store and its receipts; nothing is asked.
-
     - Recordings and other stores are not touched.
     """
-
-    store: Store = tyro.MISSING
-    """Name of the store."""
-
-    def run(self) -> int:
-        """Remove the receipts first, so that a removal that is interrupted leaves nothing that looks done."""
-        storage = self.storage()
-        name = _one_of(storage, [*store_names(storage), *removed_stores(storage)], self.store)
-        with writing(storage):
-            receipts_folder(storage / name).remove_all()
-            (storage / name).remove_all()
-        result(f"{storage / name}: removed")
-        return DONE
+    storage = _storage(work, cache)
+    name = _one_of(storage, _names(storage), store)
+    with writing(storage):
+        receipts_folder(storage / name).remove_all()  # first: an interrupted removal leaves nothing that looks done
+        (storage / name).remove_all()
+    result(f"{storage / name}: removed")
+    return DONE
 
 
-@dataclass(frozen=True)
-class Compact(Where):
+def _compact(*, work: Work = "work", cache: Place = None) -> int:
     """Win back the space of changed and removed recordings.
-
     - Copies features, decodes nothing, needs no recordings.
     - Needs free space for the stores as they are afterwards.
     - If it is stopped or killed, the old cache stays, or the
@@ -226,108 +162,82 @@ class Compact(Where):
     - A training that reads the cache meanwhile stops with an
       error; predictions of before get no further folds.
     """
-
-    def run(self) -> int:
-        """Compact, and say what was won."""
-        storage = self.storage()
-        if not is_switching(storage.path()):
-            open_cache(storage)  # says what is wrong before anything is written
-        with writing(storage):
-            compaction = plan_compaction(open_cache(storage))
-            before, after = compaction.bytes_before, compaction.bytes_after
-            if after >= before:
-                result(f"{storage}: nothing to win, {megabytes(before)} are packed densely")
-                return DONE
-            with progress("compact", after, "MB", 1e6) as steps:
-                compact(compaction, steps.advance)
-        result(f"{storage}: {megabytes(before - after)} won, {megabytes(before)} before, {megabytes(after)} now")
-        return DONE
+    storage = _storage(work, cache)
+    if not is_switching(storage.path()):
+        open_cache(storage)  # says what is wrong before anything is written
+    with writing(storage):
+        compaction = plan_compaction(open_cache(storage))
+        before, after = compaction.bytes_before, compaction.bytes_after
+        if after >= before:
+            result(f"{storage}: nothing to win, {megabytes(before)} are packed densely")
+            return DONE
+        compact(compaction)
+    result(f"{storage}: {megabytes(before - after)} won, {megabytes(before)} before, {megabytes(after)} now")
+    return DONE
 
 
-@dataclass(frozen=True)
-class Pack(Where):
+def _pack(names: Names = (), *, work: Work = "work", cache: Place = None, all: All = False) -> int:
     """Write an archive: a compressed copy of stores to send.
-
     - Holds clip table, plan and receipts; see `unpack`.
     - Its stores are Zarr for zarr-python, TensorStore, xarray.
     """
-
-    names: Annotated[
-        Positional[tuple[str, ...]], arg(metavar="[STORE ...] TARGET", help_behavior_hint="(required)")
-    ] = ()
-    """Names of the stores, and the folder to write, which must be new or empty."""
-    all: bool = False
-    """Pack all stores of the cache; give TARGET alone."""
-
-    def run(self) -> int:
-        """Pack, and say sizes, ratio and speed."""
-        if not self.names or self.all == (len(self.names) > 1):
-            given = " ".join(self.names) or "none"
-            raise CacheError(
-                f"pack: must get names of stores and TARGET, or --all and TARGET, got {given}; see --help"
-            )
-        *names, target = self.names
-        cache = open_cache(self.storage())
-        names = cache.stores() if self.all else [_one_of(cache.storage, cache.stores(), name) for name in names]
-        before = sum(sum(chunk_files(cache.storage / name).values()) for name in names)
-        started = time.monotonic()
-        with progress("pack", before, "MB", 1e6) as steps:
-            after = pack(cache, names, _folder(target), steps.advance)
-        speed = before / 1e6 / (time.monotonic() - started)
-        sizes = f"{megabytes(before)} to {megabytes(after)} (ratio {before / max(1, after):.2f})"
-        result(f"{target}: {listed(names)} packed, {sizes}, {speed:,.0f} MB/s")
-        return DONE
+    if not names or all == (len(names) > 1):
+        given = " ".join(names) or "none"
+        raise CacheError(f"pack: must get names of stores and DIR, or --all and DIR, got {given}; see --help")
+    *stores, target = names
+    opened, started = open_cache(_storage(work, cache)), time.monotonic()
+    there = opened.stores()
+    stores = there if all else [_one_of(opened.storage, there, name) for name in stores]
+    before, after = archive.pack(opened, stores, open_storage(target).path())
+    sizes = f"{megabytes(before)} to {megabytes(after)} (ratio {before / max(1, after):.2f})"
+    result(f"{target}: {listed(stores)} packed, {sizes}, {_speed(before, started)}")
+    return DONE
 
 
-@dataclass(frozen=True)
-class Unpack:
+def _unpack(packed: Archive, target: Target) -> int:
     """Make a cache of an archive that `pack` wrote.
-
     - Gives the same files; every chunk is checked.
     """
-
-    archive: Annotated[Positional[str], arg(metavar="ARCHIVE")] = tyro.MISSING
-    """The archive's folder, or s3://, gs:// or az://BUCKET/PREFIX."""
-    target: Annotated[Positional[str], arg(metavar="TARGET")] = tyro.MISSING
-    """Folder of the cache to make, for example work/cache; it must be new or empty."""
-
-    def run(self) -> int:
-        """Unpack, and say size and speed."""
-        archive, started = read_archive(open_storage(self.archive)), time.monotonic()
-        with progress("unpack", archive.n_bytes, "MB", 1e6) as steps:
-            unpack(archive, _folder(self.target), steps.advance)
-        speed = archive.n_bytes / 1e6 / (time.monotonic() - started)
-        result(f"{self.target}: {megabytes(archive.n_bytes)} unpacked and checked, {speed:,.0f} MB/s")
-        return DONE
+    started = time.monotonic()
+    n_bytes = archive.unpack(open_storage(packed), open_storage(target).path())
+    result(f"{target}: {megabytes(n_bytes)} unpacked and checked, {_speed(n_bytes, started)}")
+    return DONE
 
 
-def _folder(target: str) -> Path:
-    return open_storage(target).path()
+def _speed(n_bytes: int, started: float) -> str:
+    return f"{n_bytes / 1e6 / (time.monotonic() - started):,.0f} MB/s"
 
 
-def _subcommand(kind: type) -> object:
-    """A command as tyro takes it; its list of notes follows its first line at once."""
-    description = inspect.getdoc(kind).replace("\n\n", "\n")
-    return Annotated[kind, subcommand(kind.__name__.lower(), description=description)]
+def _storage(work: str, cache: str | None) -> Storage:
+    return open_storage(cache or str(Path(work) / "cache"))
+
+
+def _names(storage: Storage) -> list[str]:
+    """The stores of a cache, and those of which only receipts are left."""
+    return sorted([*store_names(storage), *removed_stores(storage)])
+
+
+def _one_of(storage: Storage, names: list[str], name: str) -> str:
+    for there in (name, f"{name}.zarr"):
+        if there in names:
+            return there
+    raise CacheError(f"{storage}: store must be one of those there ({listed(names) or 'none'}), got {name}")
+
+
+_FUNCTIONS = (_ls, _info, _verify, _rm, _compact, _pack, _unpack)
+COMMANDS = {function.__name__.removeprefix("_"): function for function in _FUNCTIONS}
+DESCRIPTION = """Look after a feature cache. Each command has a --help of its own.
+
+Exit codes: 0 done, 1 verify found something, 2 wrong input or usage,
+130 stopped by Ctrl-C, 141 the reader of a pipe is gone.
+--debug shows the traceback of an unexpected error."""
 
 
 def main() -> int:
     """Run the command that the arguments name; returns its exit code."""
-    description = (
-        "Look after a feature cache. Each command has a --help of its own.\n\n"
-        "Exit codes: 0 done, 1 verify found something, 2 wrong input or usage,\n"
-        "130 stopped by Ctrl-C, 141 the reader of a pipe is gone.\n"
-        "--debug shows the traceback of an unexpected error."
-    )
-    config = (tyro.conf.FlagCreatePairsOff,)
-    kinds = (Ls, Info, Verify, Rm, Compact, Pack, Unpack)
-    commands = Union[tuple(map(_subcommand, kinds))]  # noqa: UP007
-
-    def act(arguments: list[str]) -> int:
-        command = tyro.cli(commands, prog="python -m cache", description=description, args=arguments, config=config)
-        return command.run()
-
-    return COMMAND.run(act)
+    options = {"prog": "python -m cache", "description": DESCRIPTION, "sort_subcommands": False}
+    options["config"] = (tyro.conf.FlagCreatePairsOff,)
+    return COMMAND.run(lambda arguments: subcommand_cli_from_dict(COMMANDS, args=arguments, **options))
 
 
 if __name__ == "__main__":

@@ -25,26 +25,16 @@ from cache.receipts import (
     read_receipts,
     withdraw,
 )
-from cache.specification import Specification
 from cache.storage import DamagedError, LocalStorage, Storage
 from cache.switch import require_space, switching
 from cache.tables import write_tables
 from cache.verify import removed_stores
 from cache.writer import GroupWriter
+from common.progress import progress
 
 _RECEIPTS = 256  # receipts that are in memory as objects while their groups are copied
 _BLOCK = 1 << 20  # samples or frames that are copied at a time
 _OF_RECORDING = ["file", "size", "mtime_ns", "native_rate", "native_samples"]
-
-
-@dataclass(frozen=True)
-class Waste:
-    """Slots that no clip refers to, their bytes, the bytes of padding, and the bytes that compacting wins back."""
-
-    slots: int
-    slot_bytes: int
-    padding_bytes: int
-    compact_wins_bytes: int
 
 
 @dataclass(frozen=True)
@@ -58,23 +48,18 @@ class Compaction:
     bytes_after: int
 
 
-def find_waste(cache: Cache, specification: Specification, store: Storage, receipts: Receipts) -> Waste:
-    """What a store wastes, by its receipts."""
+def waste(cache: Cache, store: Store, receipts: Receipts) -> dict[str, int]:
+    """What a store wastes by its receipts: slots that no clip refers to, their bytes, the bytes of padding, and
+    the bytes that compacting wins back."""
     length = receipts.column("length")
-    live = np.isin(receipts.column("slot"), cache.clips["slot"].to_numpy())
-    there, item = sum(chunk_files(store).values()), specification.item_bytes
-    return Waste(
-        slots=int((~live).sum()),
-        slot_bytes=item * int(length[~live].sum()),
-        padding_bytes=there - item * int(length.sum()),
-        compact_wins_bytes=max(0, there - specification.chunk_bytes * n_chunks(dense_plan(cache))),
-    )
-
-
-def dense_plan(cache: Cache) -> pd.DataFrame:
-    """The plan that a new cache would have: the clips' slots alone, packed in the clip table's order."""
-    plan = cache.plan.iloc[cache.clips["slot"].to_numpy()].reset_index(drop=True)
-    return plan.assign(group=pack(plan["native_samples"].to_numpy(), plan["native_rate"].to_numpy(), 0))
+    dead = ~np.isin(receipts.column("slot"), cache.clips["slot"].to_numpy())
+    there, item = sum(chunk_files(store.storage).values()), store.specification.item_bytes
+    return {
+        "slots": int(dead.sum()),
+        "slot_bytes": item * int(length[dead].sum()),
+        "padding_bytes": there - item * int(length.sum()),
+        "compact_wins_bytes": max(0, there - store.specification.chunk_bytes * n_chunks(_dense_plan(cache))),
+    }
 
 
 def plan_compaction(cache: Cache) -> Compaction:
@@ -84,63 +69,65 @@ def plan_compaction(cache: Cache) -> Compaction:
         CacheError: a store is damaged, foreign or incomplete.
     """
     stores = [cache.open_store(name.partition("-")[0], store=name) for name in cache.stores()]
-    plan, size = dense_plan(cache), sum(store.specification.chunk_bytes for store in stores)
+    plan, chunk_bytes = _dense_plan(cache), sum(store.specification.chunk_bytes for store in stores)
     before = sum(sum(chunk_files(store.storage).values()) for store in stores)
-    return Compaction(cache, plan, stores, before, size * n_chunks(plan))
+    return Compaction(cache, plan, stores, before, chunk_bytes * n_chunks(plan))
 
 
-def compact(compaction: Compaction, on_bytes: Callable[[int], None] = lambda n_bytes: None) -> None:
+def compact(compaction: Compaction) -> None:
     """Build the cache's new form and switch to it; the writer's lock must be held.
 
-    Args:
-        on_bytes: called after each group with the bytes written since the last call.
     Raises:
         CacheError: features are not what their receipts count; run verify, then featurize.
         EarmarkError: the disk is too small.
     """
-    cache, plan = compaction.cache, compaction.plan
-    folder, generation = cache.storage.path(), cache.generation + 1
-    require_space(folder, compaction.bytes_after, "free some; the old form is removed when the new one is whole")
-    digests = plan["digest"].to_numpy(dtype=object, copy=True)
-    with switching(folder) as built:
+    cache, plan, n_bytes = compaction.cache, compaction.plan, compaction.bytes_after
+    folder = cache.storage.path()
+    require_space(folder, n_bytes, "free some; the old form is removed when the new one is whole")
+    with switching(folder) as built, progress("compact", n_bytes, "MB", 1e6) as steps:
+        new = LocalStorage(built)
         for store in compaction.stores:
-            path = LocalStorage(built) / store.name
-            receipts = Receipts(_copied(store, compaction, path, on_bytes))
-            found = receipts.texts("digest").to_pandas()
-            digests[receipts.column("slot")[found != ""]] = found[found != ""]
-            for key, data in store_files(
-                plan, store.specification, receipts, begun_with(receipts), generation
-            ).items():
-                path.write(key, data)
-        clips = cache.clips.assign(slot=np.arange(len(cache.clips)))
-        write_tables(LocalStorage(built), clips, plan.assign(digest=digests), generation)
+            specification, receipts = store.specification, Receipts(_copied(store, compaction, new, steps.advance))
+            files = store_files(plan, specification, receipts, begun_with(receipts), cache.generation + 1)
+            for key, data in files.items():
+                (new / store.name).write(key, data)
+        write_tables(new, cache.clips.assign(slot=np.arange(len(cache.clips))), plan, cache.generation + 1)
         for name in removed_stores(cache.storage):  # their receipts count slots by their old numbers
             for group in done_groups(cache.storage / name):
                 withdraw(cache.storage / name, group)
 
 
+def _dense_plan(cache: Cache) -> pd.DataFrame:
+    """The plan that a new cache would have: the clips' slots alone, packed in the clip table's order."""
+    plan = cache.plan.iloc[cache.clips["slot"].to_numpy()].reset_index(drop=True)
+    return plan.assign(group=pack(plan["native_samples"].to_numpy(), plan["native_rate"].to_numpy(), 0))
+
+
 def _copied(
-    store: Store, compaction: Compaction, path: Storage, on_bytes: Callable[[int], None]
+    store: Store, compaction: Compaction, new: Storage, on_bytes: Callable[[int], None]
 ) -> Iterator[Receipt]:
     """Write each new group; yields its receipt."""
-    plan, specification = compaction.plan, store.specification
-    old = _Results(store, compaction.cache.plan)
-    before = compaction.cache.clips["slot"].to_numpy()
+    plan, specification, receipts = compaction.plan, store.specification, read_receipts(store.storage)
+    old_slots = compaction.cache.clips["slot"].to_numpy()  # by new slot
+    old_groups = compaction.cache.plan["group"].to_numpy()[old_slots]
+    results_of = lru_cache(_RECEIPTS)(lambda group: {result.slot: result for result in receipts[group].slots})
     starts, widths = slot_starts(plan, specification), chunks_per_slot(plan)
-    groups, firsts = np.unique(plan["group"].to_numpy(), return_index=True)
-    for group, slots in zip(groups.tolist(), np.split(np.arange(len(plan)), firsts[1:]), strict=True):
+    for group, slots in plan.groupby("group").indices.items():
         offsets = {int(slot): int(starts[slot] - group * specification.chunk_length) for slot in slots}
-        n_chunks, results = int(widths[slots].max()), []
-        recordings = plan.iloc[slots][_OF_RECORDING].to_dict("records")
-        with GroupWriter(path, specification, group, n_chunks, offsets) as writer:
-            for slot in offsets:
-                result = old.result(int(before[slot]))
+        recordings, results, n_chunks = (
+            plan.iloc[slots][_OF_RECORDING].to_dict("records"),
+            [],
+            int(widths[slots].max()),
+        )
+        with GroupWriter(new / store.name, specification, int(group), n_chunks, offsets) as writer:
+            for slot, recording in zip(offsets, recordings, strict=True):
+                result = results_of(int(old_groups[slot]))[int(old_slots[slot])]
                 if writer.write(slot, _blocks(store, result)) != (result.length, result.checksum):
-                    raise DamagedError(
-                        f"{store.storage}: has damaged features; run `python -m cache verify`, then featurize"
-                    )
-                results.append(replace(result, slot=slot, **recordings[len(results)]))
-            yield writer.commit(results, old.versions(before[slots]))
+                    advice = "run `python -m cache verify`, then featurize"
+                    raise DamagedError(f"{store.storage}: has damaged features; {advice}")
+                results.append(replace(result, slot=slot, **recording))
+            versions = [receipts[old].versions for old in np.unique(old_groups[slots]).tolist()]
+            yield writer.commit(results, _merged(versions))
         on_bytes(n_chunks * specification.chunk_bytes)
 
 
@@ -151,22 +138,7 @@ def _blocks(store: Store, result: SlotResult) -> Iterator[np.ndarray]:
     return (store.read(first, min(first + _BLOCK, stop)) for first in range(start, stop, _BLOCK))
 
 
-class _Results:
-    """What the receipts of the old form say of its slots."""
-
-    def __init__(self, store: Store, plan: pd.DataFrame):
-        self._receipts, self._group = read_receipts(store.storage), plan["group"].to_numpy()
-        self._of_group = lru_cache(_RECEIPTS)(lambda group: {r.slot: r for r in self._receipts[group].slots})
-
-    def result(self, slot: int) -> SlotResult:
-        """A slot's result."""
-        return self._of_group(int(self._group[slot]))[slot]
-
-    def versions(self, slots: np.ndarray) -> dict[str, str]:
-        """The versions that computed some slots: where they differ, each of them."""
-        found = [self._receipts[group].versions for group in np.unique(self._group[slots]).tolist()]
-        names = dict.fromkeys(name for versions in found for name in versions)
-        return {
-            name: ", ".join(dict.fromkeys(versions[name] for versions in found if name in versions))
-            for name in names
-        }
+def _merged(versions: list[dict[str, str]]) -> dict[str, str]:
+    """Versions of several groups as those of one: where they differ, each of them."""
+    names = dict.fromkeys(name for each in versions for name in each)
+    return {name: ", ".join(dict.fromkeys(each[name] for each in versions if name in each)) for name in names}

@@ -7,12 +7,12 @@ another size, are downloaded again. A copy of another generation is removed and 
 """
 
 import os
+from functools import partial
 from pathlib import Path
 
 from cache.layout import feature_chunk_key
 from cache.reader import Cache, Store, open_cache, store_names
 from cache.receipts import (
-    Receipts,
     begun_with,
     checksum,
     chunk_files,
@@ -26,7 +26,7 @@ from cache.receipts import (
 from cache.storage import CacheError, DamagedError, File, LocalStorage, each
 from cache.switch import require_space
 from cache.tables import Tables
-from cache.writer import CacheWriter, writing
+from cache.writer import writing
 from common.progress import progress
 
 _AT_A_TIME = 8  # groups that are in memory
@@ -43,9 +43,15 @@ def local_store(cache: Cache, store: Store, folder: Path) -> Store:
         EarmarkError: the disk is too small. OSError: the bucket cannot be read, or the disk not be written.
     """
     with writing(folder / str(cache.storage).partition("://")[2], wait=True) as writer:
-        _take_tables(writer, cache)
-        _download_groups(store, writer.storage / store.name)
-        receipts = read_receipts(writer.storage / store.name)
+        copy = writer.storage / store.name
+        if writer.tables.generation != cache.generation:
+            for name in store_names(writer.storage):
+                receipts_folder(writer.storage / name).remove_all()
+                (writer.storage / name).remove_all()
+            writer.tables = Tables(None, cache.plan, cache.generation)
+        writer.write_tables(cache.clips, cache.plan)
+        _download_groups(store, copy)
+        receipts = read_receipts(copy)
         writer.update_store(store.specification, cache.plan, receipts, begun_with(receipts))
         found = open_cache(writer.storage).store(store.name)
     if found.identity != store.identity:
@@ -53,35 +59,31 @@ def local_store(cache: Cache, store: Store, folder: Path) -> Store:
     return found
 
 
-def _take_tables(writer: CacheWriter, cache: Cache) -> None:
-    if writer.tables.generation != cache.generation:
-        for name in store_names(writer.storage):
-            receipts_folder(writer.storage / name).remove_all()
-            (writer.storage / name).remove_all()
-        writer.tables = Tables(None, cache.plan, cache.generation)
-    writer.write_tables(cache.clips, cache.plan)
-
-
 def _download_groups(store: Store, copy: LocalStorage) -> None:
+    groups = {f"{group:06d}.json": group for group in sorted(done_groups(store.storage))}
     files = {file.key: file for file in receipts_folder(store.storage).files()}
-    keys = {group: f"{group:06d}.json" for group in sorted(done_groups(store.storage))}
-    there = {group: files[key] for group, key in keys.items() if key in files}
+    there = {group: files[key] for key, group in groups.items() if key in files}
     for group in done_groups(copy) - there.keys():
         withdraw(copy, group)
-    here, chunks = read_receipts(copy), chunk_files(copy)
-    missing = [group for group, file in there.items() if not _is_current(copy, here, chunks, group, file, store)]
+    here, chunks, chunk_bytes = read_receipts(copy), chunk_files(copy), store.specification.chunk_bytes
+
+    def is_current(group: int) -> bool:
+        found, file = receipts_folder(copy).look(there[group].key), there[group]
+        if group not in here or found is None or (found.size, found.mtime_ns) != (file.size, file.mtime_ns):
+            return False
+        return all(chunks[chunk] == chunk_bytes for chunk in range(group, group + len(here[group].checksums)))
+
+    missing = [group for group in there if not is_current(group)]
     ends = dict(zip(there, [*list(there)[1:], store.n_chunks], strict=True))  # of groups, where the next one begins
-    n_bytes = store.specification.chunk_bytes * sum(ends[group] - group for group in missing)
+    n_bytes = chunk_bytes * sum(ends[group] - group for group in missing)
     require_space(copy.path(), n_bytes, "free some, or put the copy elsewhere with --work")
     with progress(store.name, n_bytes, "MB", 1e6) as steps:
-        download = each(
-            lambda group: _download_group(store, copy, group, there[group]), missing, store.storage, _AT_A_TIME
-        )
-        for size in download:
+        download = partial(_download_group, store, copy, there)
+        for size in each(download, missing, store.storage, _AT_A_TIME):
             steps.advance(size)
 
 
-def _download_group(store: Store, copy: LocalStorage, group: int, file: File) -> int:
+def _download_group(store: Store, copy: LocalStorage, files: dict[int, File], group: int) -> int:
     """Read a group's chunks, compare them with its receipt's checksums, then keep the receipt; returns bytes."""
     withdraw(copy, group)
     receipt, size = read_receipt(store.storage, group), 0
@@ -89,23 +91,10 @@ def _download_group(store: Store, copy: LocalStorage, group: int, file: File) ->
         key = feature_chunk_key(store.specification, chunk)
         data = store.storage.read(key)
         if (found := checksum(data)) != expected:
-            raise DamagedError(
-                f"{store.storage}/{key}: chunk's checksum must be {expected}, got {found}; "
-                f"run `python -m cache verify --cache {store.storage.parent}`, then featurize"
-            )
+            advice = f"run `python -m cache verify --cache {store.storage.parent}`, then featurize"
+            raise DamagedError(f"{store.storage}/{key}: chunk's checksum must be {expected}, got {found}; {advice}")
         copy.write(key, data)
         size += len(data)
     write_receipt(copy, receipt)
-    os.utime(receipts_folder(copy).path(file.key), ns=(file.mtime_ns, file.mtime_ns))
+    os.utime(receipts_folder(copy).path(files[group].key), ns=2 * (files[group].mtime_ns,))
     return size
-
-
-def _is_current(
-    copy: LocalStorage, here: Receipts, chunks: dict[int, int], group: int, file: File, store: Store
-) -> bool:
-    """Whether the copy of a group is that of the bucket's receipt."""
-    found = receipts_folder(copy).look(file.key)
-    if group not in here or found is None or (found.size, found.mtime_ns) != (file.size, file.mtime_ns):
-        return False
-    n_chunks = len(here[group].checksums)
-    return all(chunks.get(chunk) == store.specification.chunk_bytes for chunk in range(group, group + n_chunks))

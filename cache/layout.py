@@ -16,7 +16,6 @@ Zarr v3 specification: https://zarr-specs.readthedocs.io/en/latest/v3/core/index
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -124,25 +123,12 @@ def plan_of(receipts: Sequence[Receipts], n_slots: int = 0) -> pd.DataFrame:
     return plan.reset_index(drop=True)
 
 
-@dataclass(frozen=True)
-class SlotArrays:
-    """Results by slot: start and length int64 (samples or frames), status uint8, value float32; all [slots]."""
-
-    start: np.ndarray
-    length: np.ndarray
-    status: np.ndarray
-    value: np.ndarray
-
-
-def slot_arrays(plan: pd.DataFrame, specification: Specification, receipts: Receipts) -> SlotArrays:
-    """The arrays by slot that the receipts give; slots without a result are pending."""
-    known = receipts.column("slot") < len(plan)
-    index = receipts.column("slot")[known]
-    arrays = {"length": np.int64, "status": np.uint8, "value": np.float32}
-    arrays = {name: np.zeros(len(plan), dtype) for name, dtype in arrays.items()}
-    for name, array in arrays.items():
-        array[index] = receipts.column(name)[known]
-    return SlotArrays(slot_starts(plan, specification), **arrays)
+def by_slot(receipts: Receipts, name: str, n_slots: int, dtype: type) -> np.ndarray:
+    """A numeric field of the results by slot, [slots]; 0 for slots without a result, which are so PENDING."""
+    array, slots = np.zeros(n_slots, dtype), receipts.column("slot")
+    known = slots < n_slots
+    array[slots[known]] = receipts.column(name)[known]
+    return array
 
 
 def store_files(
@@ -160,14 +146,16 @@ def store_files(
         "versions": versions,
         "receipts": {"n": len(receipts), "checksum": receipts.checksum},
     }
-    slots, files = slot_arrays(plan, specification, receipts), {}
-    named = {"start": slots.start, "length": slots.length, specification.slot_value: slots.value}
-    for name, values in {**named, "status": slots.status}.items():
+    fields = {"length": "length", specification.slot_value: "value", "status": "status"}
+    arrays, files = {"start": slot_starts(plan, specification)}, {}
+    for name, field in fields.items():
+        arrays[name] = by_slot(receipts, field, len(plan), slot_array_names(specification)[name])
+    for name, values in arrays.items():
         n_bytes = SLOTS_PER_CHUNK * values.itemsize
         for number in range(-(-len(values) // SLOTS_PER_CHUNK)):  # the last chunk is padded with zeros
             part = values[number * SLOTS_PER_CHUNK : (number + 1) * SLOTS_PER_CHUNK].tobytes()
             files[f"{name}/c/{number}"] = part.ljust(n_bytes, b"\0")
-    for name, values in {**named, "status": slots.status}.items():
+    for name, values in arrays.items():
         files[f"{name}/zarr.json"] = _json(slot_array_metadata(values.dtype.name, len(values)))
     files["features/zarr.json"] = _json(features_metadata(specification, n_chunks(plan), ours))
     files["zarr.json"] = _json({"attributes": attributes, "zarr_format": 3, "node_type": "group"})

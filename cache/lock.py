@@ -5,11 +5,11 @@ lock, so there it is a lease. The holder puts an object on the condition that th
 the condition that it is still its own, before the lease's time is up. A holder that was killed does not; another
 may then replace the object, on the condition that it is still the one it saw. All times are the bucket's, so
 clocks need not agree. A holder that could not renew in time stops before another may begin. A lease that ends is
-replaced by one of zero seconds, not deleted: obstore has no conditional delete.
+replaced by one of zero seconds, not deleted: obstore has no conditional delete. An object that says nothing of a
+lease, such as an uploaded lock file, is none.
 """
 
 import json
-import math
 import os
 import secrets
 import signal
@@ -22,9 +22,11 @@ from datetime import datetime
 from signal import pthread_kill
 from threading import Event, Thread, Timer, main_thread
 
+import msgspec
 from filelock import FileLock, Timeout
 
 from cache.storage import BucketStorage, CacheError, LocalStorage, Storage
+from common.files import make_folder
 from common.text import escaped
 
 LOCK, HOLDER = "writer.lock", "writer.json"
@@ -33,6 +35,21 @@ _MOST_S = 600  # that a lease of another process counts for, whatever it says
 _RENEWALS = 4  # a lease
 _LOST = signal.SIGUSR1  # unlike SIGINT, never ignored where a shell started us in the background
 _lost: set[str] = set()  # the ids of this process's holds that were lost
+
+
+class _Holder(msgspec.Struct):
+    """Who holds a cache, as lock files and leases say it."""
+
+    pid: int = 0
+    host: str = ""
+    since: str = ""
+    id: str = ""
+    lease_s: float = 0
+
+    def __str__(self) -> str:
+        if not self.pid:
+            return "another process"
+        return f"process {self.pid} on {escaped(self.host[:60])}, since {escaped(self.since[:60])},"
 
 
 @dataclass(frozen=True)
@@ -49,7 +66,7 @@ class Hold:
             CacheError: the hold was lost, or has ended.
         """
         if self.id in _lost or holder(self.storage) != self.id:
-            raise CacheError(_lost_line(self.storage))
+            raise _loss(self.storage)
 
 
 @contextmanager
@@ -74,24 +91,21 @@ def holding(storage: Storage, wait: bool = False) -> Iterator[Hold]:
 
 def holder(storage: Storage) -> str:
     """The id of the run that writes the cache, no two runs the same; "" where none does or it cannot be seen."""
-    body = _read(storage)[0]
-    return body["id"] if isinstance(body.get("id"), str) and body.get("lease_s") != 0 else ""
+    found = _read(storage)[0]
+    return found.id if storage.is_local or found.lease_s else ""
 
 
 @contextmanager
 def _file(storage: LocalStorage, body: dict, wait: bool) -> Iterator[None]:
     lock = FileLock(storage.path(LOCK), timeout=-1 if wait else 0)
     try:
-        storage.make_folder()
+        make_folder(storage.path())
         lock.acquire()
     except Timeout as error:
-        raise CacheError(
-            f"{storage}: {_named(_read(storage)[0])} is writing the cache; wait for it to end"
-        ) from error
+        raise CacheError(f"{storage}: {_read(storage)[0]} is writing the cache; wait for it to end") from error
     except OSError as error:
-        raise CacheError(
-            f"{storage}: cannot be written ({error.strerror or error}); give another folder"
-        ) from error
+        what = f"cannot be written ({error.strerror or error})"
+        raise CacheError(f"{storage}: {what}; give another folder") from error
     try:
         storage.path(HOLDER).write_text(json.dumps(body))
         yield
@@ -110,7 +124,7 @@ def _lease(storage: BucketStorage, body: dict) -> Iterator[None]:
     except KeyboardInterrupt as error:
         if not lease.lost:
             raise
-        raise CacheError(_lost_line(storage)) from error
+        raise _loss(storage) from error
     finally:
         lease.give_back()
         signal.signal(_LOST, before)
@@ -139,7 +153,7 @@ class Lease:
             if left > 0:
                 until = datetime.fromtimestamp(time.time() + left).isoformat(sep=" ", timespec="seconds")
                 raise CacheError(
-                    f"{self._storage}: {_named(held)} is writing the cache; wait for it to end; "
+                    f"{self._storage}: {held} is writing the cache; wait for it to end; "
                     f"if it was killed, its lease ends at {until}"
                 ) from None
             try:
@@ -194,23 +208,20 @@ class Lease:
             self._on_loss()
 
 
-def _read(storage: Storage) -> tuple[dict, str, float]:
-    """Who holds a cache, as far as it can be read; in a bucket the object's ETag, and how long the lease lasts."""
+def _read(storage: Storage) -> tuple[_Holder, str, float]:
+    """Who holds a cache, as far as it can be read; in a bucket the object's ETag, and the seconds that are left."""
     try:
         data, file = storage.read_with_look(HOLDER if storage.is_local else LOCK, 1 << 16)
     except OSError:
-        return {}, "", 0.0
+        return _Holder(), "", 0.0
     try:
-        body = json.loads(data)
-        body = body if isinstance(body, dict) else {}
+        found = msgspec.json.decode(data, type=_Holder)
     except (ValueError, RecursionError):
-        body = {}
-    if storage.is_local:
-        return body, "", 0.0
-    lease_s = body.get("lease_s")
-    sound = type(lease_s) in {int, float} and (type(lease_s) is int or math.isfinite(lease_s))
-    lease_s = float(max(0, min(lease_s, _MOST_S))) if sound else LEASE_S
-    return body, file.etag, file.mtime_ns / 1e9 + lease_s - _bucket_time(storage) if lease_s else 0.0
+        found = _Holder(lease_s=LEASE_S if b'"lease_s"' in data else 0)  # perhaps that of another version
+    found.lease_s = max(0.0, min(found.lease_s, _MOST_S))
+    if storage.is_local or not found.lease_s:
+        return found, file.etag, 0.0
+    return found, file.etag, file.mtime_ns / 1e9 + found.lease_s - _bucket_time(storage)
 
 
 def _bucket_time(storage: BucketStorage) -> float:
@@ -223,15 +234,8 @@ def _bucket_time(storage: BucketStorage) -> float:
         storage.remove(key)
 
 
-def _named(holder: dict) -> str:
-    if not {"pid", "host", "since"} <= holder.keys():
-        return "another process"
-    pid, host, since = (escaped(f"{holder[name]!s:.60}") for name in ("pid", "host", "since"))
-    return f"process {pid} on {host}, since {since},"
-
-
-def _lost_line(storage: Storage) -> str:
-    return (
+def _loss(storage: Storage) -> CacheError:
+    return CacheError(
         f"{storage}: this run does not hold the cache any more: its lease could not be renewed in time, or another "
         "process writes; what was done is kept; rerun the command to resume"
     )

@@ -6,14 +6,14 @@ array's bytes, so a map of it is the array. Each map holds a file descriptor; th
 when there are too many, and arrays that were handed out keep their own map alive.
 """
 
-import json
 import mmap
 import os
 import resource
-from collections import OrderedDict
+from functools import lru_cache, partial
 from pathlib import Path
-from threading import Lock
+from typing import Annotated
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -94,48 +94,55 @@ class Cache:
 
     def missing(self, store: "Store") -> pd.Series:
         """The clips that a store lacks: without a result, a receipt, or a chunk file of the right size."""
-        slots, specification = self.clips["slot"].to_numpy(), store.specification
-        group = self.plan["group"].to_numpy()
-        files = chunk_files(store.storage)
-        whole = np.zeros(layout.n_chunks(self.plan) + 1, bool)
-        whole[
-            [chunk for chunk, size in files.items() if size == specification.chunk_bytes and chunk < len(whole)]
-        ] = True
-        counts = np.cumsum(whole) - whole  # whole chunks before each
-        last = group + chunks_per_slot(self.plan)
-        done = np.isin(group, list(done_groups(store.storage))) & (counts[last] - counts[group] == last - group)
+        group, widths, size = (
+            self.plan["group"].to_numpy(),
+            chunks_per_slot(self.plan),
+            store.specification.chunk_bytes,
+        )
+        lost = np.ones(layout.n_chunks(self.plan) + 1, bool)
+        whole = [chunk for chunk, there in chunk_files(store.storage).items() if there == size]
+        lost[np.intersect1d(whole, np.arange(len(lost))).astype(int)] = False
+        lost_before = np.cumsum(lost) - lost  # chunks before each
+        done = np.isin(group, list(done_groups(store.storage))) & (
+            lost_before[group + widths] == lost_before[group]
+        )
         store.check_current()
-        known = len(store.start)
-        done[:known] &= store.status != Status.PENDING
-        done[known:] = False
-        return self.clips["clip"][~done[slots]]
+        status = np.zeros(len(done), np.uint8)
+        status[: len(store.status)] = store.status
+        return self.clips["clip"][~(done & (status != Status.PENDING))[self.clips["slot"].to_numpy()]]
 
     def status(self, receipts: Receipts) -> np.ndarray:
         """What became of each clip by a store's receipts, in its arrays or not yet: `Status`, uint8 [clips]."""
-        status, slots = np.zeros(len(self.plan), np.uint8), receipts.column("slot")
-        known = slots < len(status)
-        status[slots[known]] = receipts.column("status")[known]
-        return status[self.clips["slot"].to_numpy()]
+        return layout.by_slot(receipts, "status", len(self.plan), np.uint8)[self.clips["slot"].to_numpy()]
 
     def _fitting(self, kind: str, numbers: dict[str, int | None]) -> "Store":
-        stores, refused = [], []
+        numbers = {name: value for name, value in numbers.items() if value is not None}
+        fitting, refused = [], []
         for name in self.stores():
             if name.startswith(f"{kind}-"):
                 try:
-                    stores.append(self.store(name))
+                    fitting.append(self.store(name))
                 except CacheError as error:
                     refused.append(error)
-        fitting = [store for store in stores if _fits(store.specification, **numbers)]
-        if numbers.get("n_mfcc") is not None:
-            fewest = min((store.specification.n_mfcc for store in fitting), default=0)
-            fitting = [store for store in fitting if store.specification.n_mfcc == fewest]
+        for number in numbers.keys() - {"n_mfcc"}:
+            fitting = [store for store in fitting if getattr(store.specification, number) == numbers[number]]
+        if "n_mfcc" in numbers:
+            serving = [n for n in (store.specification.n_mfcc for store in fitting) if n >= numbers["n_mfcc"]]
+            fitting = [store for store in fitting if store.specification.n_mfcc == min(serving, default=0)]
         if len(fitting) == 1:
             return fitting[0]
         if fitting:
-            raise CacheError(f"{self.storage}: one {kind} store must fit, got {_several(kind, fitting)}")
+            flags = [
+                flags[kind]
+                for number, flags in _FLAGS.items()
+                if kind in flags and len({getattr(store.specification, number) for store in fitting}) > 1
+            ]
+            names = " and ".join(store.name for store in fitting)
+            choose = " or ".join([*flags, "--store NAME"])
+            raise CacheError(f"{self.storage}: one {kind} store must fit, got {names}; choose with {choose}")
         if refused:
             raise refused[0]
-        flags = " ".join(f"{_FLAGS[name][kind]} {value}" for name, value in numbers.items() if value is not None)
+        flags = " ".join(f"{_FLAGS[number][kind]} {value}" for number, value in numbers.items())
         asked = f"{kind} features" + (f" for {flags}" if flags else "")
         advice = f"run `python -m featurize {flags}".rstrip() + "`"
         raise CacheError(f"{self.storage}: must hold {asked}, got {_or_none(self.stores())}; {advice}")
@@ -167,19 +174,22 @@ class Store:
         except OSError as error:
             raise CacheError(f"{storage}: no store here ({error.strerror}); see `python -m cache ls`") from error
         self.attributes = read_attributes(self.storage)
-        self.specification: Specification = from_dict(self.attributes["specification"])
+        self.specification = from_dict(self.attributes["specification"])
         self.generation: int = self.attributes["generation"]
         try:
-            names = layout.slot_array_names(self.specification)
-            arrays = {name: _slot_array(self.storage, name, dtype) for name, dtype in names.items()}
-            if len({len(array) for array in arrays.values()}) > 1 or arrays["status"].max(initial=0) > max(Status):
+            for name, dtype in layout.slot_array_names(self.specification).items():
+                setattr(self, name, _slot_array(self.storage, name, dtype))
+            if not len(self.start) == len(self.length) == len(self.status) or self.status.max(initial=0) > max(
+                Status
+            ):
                 raise ValueError("its arrays do not belong together")
             self.n_chunks = _count_chunks(self.storage, self.specification)
-        except (ValueError, KeyError, TypeError, IndexError, RecursionError, OSError) as error:
+        except (ValueError, RecursionError, OSError) as error:
             self.check_current()
             raise DamagedError(f"{storage}: damaged, cannot read its arrays; {_REPAIR}") from error
-        vars(self).update(arrays)
-        self._limit, self._maps, self._lock = map_limit(), OrderedDict(), Lock()
+        half_written = (self.length == 0) & np.isin(self.status, [Status.OK, Status.TRUNCATED])
+        self.status = np.where(half_written, np.uint8(Status.PENDING), self.status)
+        self._map = lru_cache(map_limit())(partial(_map_chunk, self.storage, self.specification))
 
     @property
     def identity(self) -> dict:
@@ -193,8 +203,7 @@ class Store:
         Raises:
             CacheError: the store was replaced or removed.
         """
-        if not self.storage.is_current():
-            raise CacheError(f"{self.storage}: was replaced or removed while it was read; start again")
+        _check_current(self.storage)
 
     def chunk_path(self, chunk: int) -> Path:
         """A feature chunk's file."""
@@ -206,13 +215,7 @@ class Store:
         Raises:
             CacheError: the chunk's file is missing, of another size, no file, or in a bucket.
         """
-        with self._lock:
-            if number in self._maps:
-                self._maps.move_to_end(number)
-                return self._maps[number]
-            if len(self._maps) >= self._limit:
-                self._maps.popitem(last=False)
-            return self._maps.setdefault(number, self._map(number))
+        return self._map(number)
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Elements [start, stop) along time, read-only: a view of a map, or a copy across two or more files.
@@ -229,24 +232,26 @@ class Store:
         parts = [self.chunk(chunk) for chunk in range(first, last + 1)]
         return np.concatenate([parts[0][start - first * length :], *parts[1:-1], parts[-1][: stop - last * length]])
 
-    def _map(self, number: int) -> np.ndarray:
-        specification, path = self.specification, self.chunk_path(number)
-        try:
-            descriptor = self.storage.open(feature_chunk_key(specification, number))
-        except OSError as error:
-            self.check_current()
-            found = "no file" if isinstance(error, FileNotFoundError) else error.strerror
-        else:
-            with open(descriptor, "rb") as file:
-                found = f"{os.fstat(descriptor).st_size} bytes"
-                if os.fstat(descriptor).st_size == specification.chunk_bytes:
-                    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-                    features = np.frombuffer(mapped, specification.dtype)
-                    return features.reshape(specification.chunk_length, *specification.item_shape)
-        raise DamagedError(
-            f"{path}: chunk must have {specification.chunk_bytes} bytes, got {found}; "
-            "run `python -m cache verify`, then featurize"
-        )
+
+def _check_current(storage: Storage) -> None:
+    if not storage.is_current():
+        raise CacheError(f"{storage}: was replaced or removed while it was read; start again")
+
+
+def _map_chunk(storage: Storage, specification: Specification, number: int) -> np.ndarray:
+    key = feature_chunk_key(specification, number)
+    path, size = storage.path(key), specification.chunk_bytes
+    try:
+        with open(storage.open(key), "rb") as file:
+            found = f"{os.fstat(file.fileno()).st_size} bytes"
+            if found == f"{size} bytes":
+                features = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), specification.dtype)
+                return features.reshape(specification.chunk_length, *specification.item_shape)
+    except OSError as error:
+        _check_current(storage)
+        found = "no file" if isinstance(error, FileNotFoundError) else error.strerror
+    what = f"chunk must have {size} bytes, got {found}; run `python -m cache verify`, then featurize"
+    raise DamagedError(f"{path}: {what}")
 
 
 def open_cache(place: "str | Path | Storage") -> Cache:
@@ -268,11 +273,29 @@ def map_limit() -> int:
 def store_names(cache: Storage) -> list[str]:
     """The names of the stores in a cache's folder, sorted."""
     kinds = tuple(f"{kind}-" for kind in KINDS)
-    return [
-        name
-        for name in cache.names()
-        if name.endswith(".zarr") and name.startswith(kinds) and (not cache.is_local or (cache / name).exists())
-    ]
+    names = [name for name in cache.names() if name.startswith(kinds) and name.endswith(".zarr")]
+    return [name for name in names if not cache.is_local or (cache / name).exists()]
+
+
+class _Receipts(msgspec.Struct):
+    n: int
+    checksum: str
+
+
+class _Group(msgspec.Struct):
+    attributes: dict
+
+
+class _Array(msgspec.Struct):
+    shape: Annotated[list[Annotated[int, msgspec.Meta(ge=0)]], msgspec.Meta(min_length=1)]
+
+
+class _Attributes(msgspec.Struct):
+    """The attributes of a store's root, but for those that say whose it is."""
+
+    generation: int
+    versions: dict[str, str]
+    receipts: _Receipts
 
 
 def read_attributes(store: Storage) -> dict:
@@ -283,12 +306,14 @@ def read_attributes(store: Storage) -> dict:
     """
     where = f"{store}/zarr.json"
     try:
-        return _attributes(store, "zarr.json")
+        attributes, _ = _attributes(store, "zarr.json")
+        msgspec.convert(attributes, _Attributes)
+        return attributes
     except FileNotFoundError:
         if store.exists():
             raise DamagedError(f"{where}: missing; {_REPAIR}") from None
         raise CacheError(f"{store}: no store here; see `python -m cache ls`") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         if isinstance(error, CacheError) and known_specification(store) is None:
             raise
         what = error.strerror if isinstance(error, OSError) else "damaged or foreign metadata"
@@ -302,84 +327,55 @@ def known_specification(store: Storage) -> Specification | None:
     """
     for key in ("zarr.json", "features/zarr.json"):
         try:
-            return from_dict(_attributes(store, key)["specification"])
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError):
+            return _attributes(store, key)[1]
+        except (ValueError, RecursionError, OSError):
             continue
     return None
 
 
-def _attributes(store: Storage, key: str) -> dict:
-    attributes = json.loads(store.read(key, _MOST_METADATA))["attributes"]
+def _attributes(store: Storage, key: str) -> tuple[dict, Specification]:
+    """The attributes of a store, or of its features, as far as they say whose they are."""
+    attributes = msgspec.json.decode(store.read(key, _MOST_METADATA), type=_Group).attributes
     if attributes.get("format") != layout.FORMAT:
         raise CacheError(f"{store}: must be a store of earmark, got a foreign one; move it away")
-    version = attributes.get("format_version")
-    if version != layout.VERSION or type(version) is not int:
-        raise CacheError(
-            f"{store}: store format version must be {layout.VERSION}, got {version!s:.20}; update earmark to read "
-            "it, or remove the store and run featurize again"
-        )
+    if (version := attributes.get("format_version")) != layout.VERSION:
+        what = f"store format version must be {layout.VERSION}, got {version!s:.20}"
+        raise CacheError(f"{store}: {what}; update earmark to read it, or remove the store and run featurize again")
     try:
-        specification = from_dict(attributes["specification"])
+        specification = from_dict(attributes.get("specification"))
     except ValueError as error:
         raise CacheError(f"{store}: unknown feature specification ({error}); update earmark to read it") from error
     if specification.name != store.name:
-        raise CacheError(
-            f"{store}: specification must be the one that its name says, got that of {specification.name}; "
-            "move it away"
-        )
-    if key == "zarr.json":
-        receipts, versions = attributes["receipts"], attributes["versions"]
-        if type(attributes["generation"]) is not int or type(receipts["n"]) is not int:
-            raise ValueError("generation and receipts must be counts")
-        if not all(isinstance(text, str) for text in (receipts["checksum"], *versions, *versions.values())):
-            raise ValueError("versions and checksum must be texts")
-    return attributes
+        what = f"specification must be the one that its name says, got that of {specification.name}"
+        raise CacheError(f"{store}: {what}; move it away")
+    return attributes, specification
 
 
-def _metadata(store: Storage, name: str) -> dict:
-    return json.loads(store.read(f"{name}/zarr.json", _MOST_METADATA))
+def _metadata(store: Storage, name: str) -> tuple[dict, int]:
+    """An array's metadata, and its length along the first axis."""
+    data = store.read(f"{name}/zarr.json", _MOST_METADATA)
+    return msgspec.json.decode(data, type=dict), msgspec.json.decode(data, type=_Array).shape[0]
 
 
 def _slot_array(store: Storage, name: str, dtype: str) -> np.ndarray:
     """An array by slot, straight from its files; a missing chunk is refused, where Zarr takes it for zeros."""
-    metadata = _metadata(store, name)
-    n_slots = metadata["shape"][0]
-    if type(n_slots) is not int or metadata != layout.slot_array_metadata(dtype, n_slots):
+    metadata, n_slots = _metadata(store, name)
+    if metadata != layout.slot_array_metadata(dtype, n_slots):
         raise ValueError("its metadata are not ours")
     size = SLOTS_PER_CHUNK * np.dtype(dtype).itemsize
-    keys = (f"{name}/c/{chunk}" for chunk in range(-(-n_slots // SLOTS_PER_CHUNK)))
-    parts = []
-    for part in each(lambda key: store.read(key, size + 1), keys, store):
-        if len(part) != size:
-            raise ValueError("a chunk is of another size")
-        parts.append(part)
+    keys = (f"{name}/c/{chunk}" for chunk in range(-(-n_slots // SLOTS_PER_CHUNK)))  # not a list: any n_slots
+    parts = list(each(lambda key: store.read(key, size + 1), keys, store))
+    if any(len(part) != size for part in parts):
+        raise ValueError("a chunk is of another size")
     return np.frombuffer(b"".join(parts), dtype)[:n_slots]
 
 
 def _count_chunks(store: Storage, specification: Specification) -> int:
-    metadata = _metadata(store, "features")
-    n_chunks = metadata["shape"][0] // specification.chunk_length
-    if type(n_chunks) is not int or metadata != layout.features_metadata(
-        specification, n_chunks, metadata["attributes"]
-    ):
+    metadata, length = _metadata(store, "features")
+    n_chunks = length // specification.chunk_length
+    if metadata != layout.features_metadata(specification, n_chunks, metadata.get("attributes")):
         raise ValueError("its metadata are not ours")
     return n_chunks
-
-
-def _fits(specification: Specification, n_mfcc: int | None = None, **numbers: int | None) -> bool:
-    if any(value is not None and getattr(specification, name) != value for name, value in numbers.items()):
-        return False
-    return n_mfcc is None or specification.n_mfcc >= n_mfcc
-
-
-def _several(kind: str, stores: list[Store]) -> str:
-    flags = [
-        by_kind[kind]
-        for field, by_kind in _FLAGS.items()
-        if kind in by_kind and len({getattr(store.specification, field) for store in stores}) > 1
-    ]
-    names = " and ".join(store.name for store in stores)
-    return f"{names}; choose with {' or '.join([*flags, '--store NAME'])}"
 
 
 def _or_none(names: list[str]) -> str:

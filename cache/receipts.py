@@ -7,41 +7,26 @@ checksum of the file up to there. Slots lie in columns. Everything that is read 
 """
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import IntEnum
+from itertools import islice
+from typing import Annotated, get_type_hints
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import xxhash
+from msgspec import Meta
 
 from cache.storage import CacheError, DamagedError, Storage, each
 
 VERSION = 3
-_SCHEMA = pa.schema(
-    [
-        ("slot", pa.int64()),
-        ("digest", pa.binary()),  # 16 bytes, or none
-        ("status", pa.uint8()),
-        ("length", pa.int64()),
-        ("value", pa.float64()),
-        ("reason", pa.string()),
-        ("retry", pa.bool_()),
-        ("checksum", pa.uint64()),
-        ("file", pa.string()),
-        ("size", pa.int64()),
-        ("mtime_ns", pa.int64()),
-        ("native_rate", pa.int32()),
-        ("native_samples", pa.int64()),
-    ]
-)
-_MAY_BE_NEGATIVE = {"value", "mtime_ns", "size"}  # size: -1, of a recording that was not there
-_KINDS = {name: str for name in ("digest", "reason", "checksum", "file")} | {"retry": bool, "value": float}
-_MOST = {name: 2**63 - 1 for name in _SCHEMA.names} | {"status": 255, "native_rate": 2**31 - 1, "value": math.inf}
-_HEX = {"digest": {0, 32}, "checksum": {0, 16}}  # how many digits
-_ROWS = 1 << 13  # results that are Python objects at a time
+_MOST = (1 << 63) - 1
+_Count = Annotated[int, Meta(ge=0, le=_MOST)]
+_Checksum = Annotated[str, Meta(pattern=r"\A[0-9a-f]{16}\Z")]
+_AT_A_TIME = 64  # receipts that are Python objects
 _MOST_BYTES = 1 << 26  # of a receipt that is read
 _END = b'"\n}'
 
@@ -62,22 +47,22 @@ class SlotResult:
 
     length: samples or frames. value: the scale (raw) or the silence (mfcc, logmel). retry: the reason was an I/O
     error, so the next run tries again. checksum: of the slot's own bytes in the store, "" where length is 0.
-    digest, file, size, mtime_ns, native_rate, native_samples: the recording, as in the plan.
+    digest, file, size (-1: it was not there), mtime_ns, native_rate, native_samples: the recording, as in the plan.
     """
 
-    slot: int
-    digest: str
+    slot: _Count
+    digest: Annotated[str, Meta(pattern=r"\A([0-9a-f]{32})?\Z")]
     status: Status
-    length: int = 0
+    length: _Count = 0
     value: float = 0.0
     reason: str = ""
     retry: bool = False
-    checksum: str = ""
+    checksum: Annotated[str, Meta(pattern=r"\A([0-9a-f]{16})?\Z")] = ""
     file: str = ""
-    size: int = 0
-    mtime_ns: int = 0
-    native_rate: int = 0
-    native_samples: int = 0
+    size: Annotated[int, Meta(ge=-1, le=_MOST)] = 0
+    mtime_ns: Annotated[int, Meta(ge=-_MOST, le=_MOST)] = 0
+    native_rate: Annotated[int, Meta(ge=0, lt=1 << 31)] = 0
+    native_samples: _Count = 0
 
 
 @dataclass(frozen=True)
@@ -90,31 +75,50 @@ class Receipt:
     versions: dict[str, str]
 
 
+_ARROW = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string(), Status: pa.uint8()}
+_SCHEMA = pa.schema([(name, _ARROW[kind]) for name, kind in get_type_hints(SlotResult).items()])
+_Columns = msgspec.defstruct(
+    "_Columns", [(name, list[kind]) for name, kind in get_type_hints(SlotResult, include_extras=True).items()]
+)
+
+
+class _Body(msgspec.Struct):
+    """A receipt as it lies in its file: slots in columns."""
+
+    group: _Count
+    checksums: Annotated[tuple[_Checksum, ...], Meta(min_length=1)]
+    slots: _Columns
+    versions: dict[str, str]
+
+
+class _Version(msgspec.Struct):
+    version: object = None
+
+
 class Receipts(Mapping[int, Receipt]):
-    """The receipts of a store by group, in the order of the groups; results in columns, 110 bytes each.
+    """The receipts of a store by group, in the order of the groups; results in columns, 150 bytes each.
 
     checksum: xxh3-64 over the groups, their chunks' checksums and their slots' digests.
     """
 
-    def __init__(self, receipts: Iterable[Receipt | dict]):
-        """receipts: by ascending group; as objects, or as plain values with columns."""
+    def __init__(self, receipts: "Iterable[Receipt | _Body]"):
+        """receipts: by ascending group."""
         self._heads: dict[int, tuple[tuple[str, ...], dict, int, int]] = {}
-        hashed, parts, waiting, n, n_waiting = xxhash.xxh3_64(), {name: [] for name in _SCHEMA.names}, [], 0, 0
-        last: dict[str, str] = {}
-        for receipt in receipts:
-            body = receipt if isinstance(receipt, dict) else _body(receipt)
-            columns, n_slots = body["slots"], len(body["slots"]["slot"])
-            digests = list(zip(columns["slot"], columns["digest"], strict=True))
-            hashed.update(f"{body['group']} {tuple(body['checksums'])} {digests}".encode())
-            last = last if last == body["versions"] else body["versions"]  # one object for all receipts
-            self._heads[body["group"]] = (tuple(body["checksums"]), last, n, n_slots)
-            waiting.append(columns)
-            n, n_waiting = n + n_slots, n_waiting + n_slots
-            if n_waiting >= _ROWS:
-                waiting, n_waiting = _flush(waiting, parts), 0
-        _flush(waiting, parts)
-        columns = [pa.concat_arrays(parts.pop(name)) for name in _SCHEMA.names]  # which frees each one's parts
-        self._table = pa.Table.from_arrays(columns, schema=_SCHEMA)
+        hashed, parts, n, versions = xxhash.xxh3_64(), {name: [] for name in _SCHEMA.names}, 0, {}
+        bodies = (_body(receipt) if isinstance(receipt, Receipt) else receipt for receipt in receipts)
+        while some := list(islice(bodies, _AT_A_TIME)):
+            for body in some:
+                digests = list(zip(body.slots.slot, body.slots.digest, strict=True))
+                hashed.update(f"{body.group} {body.checksums} {digests}".encode())
+                versions = versions if versions == body.versions else body.versions  # one object for all receipts
+                self._heads[body.group] = (body.checksums, versions, n, len(digests))
+                n += len(digests)
+            for name, arrays in parts.items():
+                values = [value for body in some for value in getattr(body.slots, name)]
+                arrays.append(pa.array(values, _SCHEMA.field(name).type))
+        empty = _SCHEMA.empty_table()
+        columns = [pa.chunked_array(parts.pop(name), empty[name].type).combine_chunks() for name in _SCHEMA.names]
+        self._table = pa.table(columns, schema=_SCHEMA)
         pa.default_memory_pool().release_unused()
         self.checksum = hashed.hexdigest()
 
@@ -126,17 +130,12 @@ class Receipts(Mapping[int, Receipt]):
 
     def texts(self, name: str) -> pa.ChunkedArray:
         """Digest, reason or file of every result; [results]."""
-        if name == "digest":
-            return pa.chunked_array([[digest.hex() for digest in self._table[name].to_pylist()]], pa.string())
         return self._table[name]
 
     def __getitem__(self, group: int) -> Receipt:
         checksums, versions, first, n_slots = self._heads[group]
         rows = self._table.slice(first, n_slots).to_pylist()
-        for row in rows:
-            row["checksum"] = f"{row['checksum']:016x}" if row["length"] else ""
-            row |= {"digest": row["digest"].hex(), "status": Status(row["status"])}
-        slots = tuple(SlotResult(**row) for row in rows)
+        slots = tuple(SlotResult(**{**row, "status": Status(row["status"])}) for row in rows)
         return Receipt(group, checksums, slots, versions)
 
     def __iter__(self) -> Iterator[int]:
@@ -152,7 +151,7 @@ def checksum(data: bytes | memoryview) -> str:
     >>> checksum(b"")
     '2d06800538d394c2'
     """
-    return f"{xxhash.xxh3_64_intdigest(data):016x}"
+    return xxhash.xxh3_64_hexdigest(data)
 
 
 def receipts_folder(store: Storage) -> Storage:
@@ -162,7 +161,7 @@ def receipts_folder(store: Storage) -> Storage:
 
 def write_receipt(store: Storage, receipt: Receipt, durable: bool = False) -> None:
     """Write a receipt; from then on the group's chunks are done. durable: as in `Storage.write`."""
-    body = {"earmark": "receipt", "version": VERSION, **_body(receipt)}
+    body = {"earmark": "receipt", "version": VERSION, **msgspec.to_builtins(_body(receipt))}
     receipts_folder(store).write(_key(receipt.group), signed(body), durable)
 
 
@@ -187,16 +186,15 @@ def read_receipts(store: Storage, plan: pd.DataFrame | None = None, lost_chunks:
     there, folder = chunk_files(store), receipts_folder(store)
     groups = None if plan is None else plan["group"].to_numpy()
 
-    def sound(group: int) -> dict | None:
+    def sound(group: int) -> _Body | None:
         try:
             body = _read(folder, group)
         except (DamagedError, OSError):
             return None
-        slots = body["slots"]["slot"]
+        slots = body.slots.slot
         if groups is not None and not (max(slots, default=0) < len(groups) and (groups[slots] == group).all()):
             return None
-        chunks = range(group, group + len(body["checksums"]))
-        return body if lost_chunks or all(chunk in there for chunk in chunks) else None
+        return body if lost_chunks or there.keys() >= set(range(group, group + len(body.checksums))) else None
 
     bodies = each(sound, sorted(done_groups(store)), store)
     return Receipts(body for body in bodies if body is not None)
@@ -209,10 +207,9 @@ def begun_with(receipts: Mapping[int, Receipt]) -> dict[str, str]:
 
 def done_groups(store: Storage) -> set[int]:
     """The groups that have a receipt, sound or not."""
-    stems = (name.removesuffix(".json") for name in receipts_folder(store).names() if name.endswith(".json"))
-    return {
-        int(stem) for stem in stems if stem.isascii() and stem.isdecimal() and _key(int(stem)) == f"{stem}.json"
-    }
+    names = set(receipts_folder(store).names())
+    groups = (int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdecimal())
+    return {group for group in groups if _key(group) in names}
 
 
 def withdraw(store: Storage, group: int) -> None:
@@ -226,47 +223,48 @@ def chunk_files(store: Storage) -> dict[int, int]:
     return {int(number): size for (number, *zeros), size in files if number.isdecimal() and set(zeros) <= {"0"}}
 
 
-def _read(folder: Storage, group: int) -> dict:
-    """A receipt as plain values: the fields of `Receipt`, its slots as columns; errors as of `read_receipt`."""
-    key = _key(group)
-    data = folder.read(key, _MOST_BYTES)
-    try:
-        body = unsigned(data)
-        if body.get("version") != VERSION:
-            raise CacheError(
-                f"{folder / key}: receipt version must be {VERSION}, got {body.get('version')!s:.20}; "
-                "use the version of earmark that wrote it, or move the cache away and run featurize again"
-            )
-        _check(body, group)
-    except CacheError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        what = f"damaged receipt ({error!s:.80}); run featurize to make its chunk again"
-        raise DamagedError(f"{folder / key}: {what}") from error
-    return body
-
-
 def signed(body: dict) -> bytes:
     """A JSON file of body; its last field, `checksum`, is the xxh3-64 of the file up to there."""
     text = json.dumps({**body, "checksum": ""}, indent=1).encode().removesuffix(_END)
     return text + checksum(text).encode() + _END
 
 
-def unsigned(data: bytes) -> dict:
-    """The body that `signed` made a file of.
+def unsigned(data: bytes, kind: type = dict):
+    """The body that `signed` made a file of, as a dict or checked by a Struct's types.
 
     Raises:
-        ValueError: these are not the bytes that `signed` made.
+        ValueError: these are not the bytes that `signed` made, or fields of other names, types or ranges.
     """
     text = data[: -16 - len(_END)]
     if data != text + checksum(text).encode() + _END:
         raise ValueError("its checksum does not match")
     try:
-        body = json.loads(data)
+        return msgspec.json.decode(data, type=kind)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
-    if not isinstance(body, dict):
-        raise ValueError("it is not an object")
+
+
+def _read(folder: Storage, group: int) -> _Body:
+    """A receipt as it lies in its file; errors as of `read_receipt`."""
+    key = _key(group)
+    data = folder.read(key, _MOST_BYTES)
+    try:
+        if (version := unsigned(data, _Version).version) != VERSION:
+            raise CacheError(
+                f"{folder / key}: receipt version must be {VERSION}, got {version!s:.20}; "
+                "use the version of earmark that wrote it, or move the cache away and run featurize again"
+            )
+        body = unsigned(data, _Body)
+        if body.group != group:
+            raise ValueError("it is that of another group")
+        n_slots = len(set(body.slots.slot))  # no slot is there twice
+        if {len(column) for column in msgspec.structs.astuple(body.slots)} != {n_slots}:
+            raise ValueError("it must have each field once for each slot")
+    except CacheError:
+        raise
+    except ValueError as error:
+        what = f"damaged receipt ({error!s:.80}); run featurize to make its chunk again"
+        raise DamagedError(f"{folder / key}: {what}") from error
     return body
 
 
@@ -274,59 +272,7 @@ def _key(group: int) -> str:
     return f"{group:06d}.json"
 
 
-def _body(receipt: Receipt) -> dict:
-    columns = {field.name: [getattr(slot, field.name) for slot in receipt.slots] for field in fields(SlotResult)}
-    columns["status"] = [int(status) for status in columns["status"]]
+def _body(receipt: Receipt) -> _Body:
+    columns = {name: [getattr(slot, name) for slot in receipt.slots] for name in _SCHEMA.names}
     columns["value"] = [float(value) for value in columns["value"]]
-    return {
-        "group": receipt.group,
-        "checksums": list(receipt.checksums),
-        "slots": columns,
-        "versions": receipt.versions,
-    }
-
-
-def _flush(waiting: list[dict], parts: dict[str, list[pa.Array]]) -> list:
-    """Append columns of Python objects to those of Arrow; returns what is waiting then, nothing."""
-    for field in _SCHEMA:
-        column = [value for columns in waiting for value in columns[field.name]]
-        if field.name == "digest":
-            column = [bytes.fromhex(digest) for digest in column]
-        if field.name == "checksum":
-            column = [int(digits or "0", 16) for digits in column]
-        parts[field.name].append(pa.array(column, field.type))
-    return []
-
-
-def _check(body: dict, group: int) -> None:
-    """Refuse a body of other fields, types or ranges than `write_receipt` writes, with a ValueError or the like."""
-    if type(body["group"]) is not int or body["group"] != group:
-        raise ValueError("it is that of another group")
-    checksums, versions, slots = body["checksums"], body["versions"], body["slots"]
-    if not isinstance(checksums, list) or not checksums or not _are_hex(checksums, {16}):
-        raise ValueError("checksums must be 16 digits each")
-    if not all(isinstance(text, str) for pair in versions.items() for text in pair):
-        raise ValueError("versions must be texts")
-    n_slots = len(slots["slot"])
-    for field in _SCHEMA:
-        values = slots[field.name]
-        kind = _KINDS.get(field.name, int)
-        if type(values) is not list or len(values) != n_slots or not set(map(type, values)) <= {kind}:
-            raise ValueError(f"{field.name} must be {kind.__name__} for each slot")
-        if kind in {int, float} and values:
-            lowest, highest = min(values), max(values)
-            too_low = lowest < (-_MOST[field.name] if field.name in _MAY_BE_NEGATIVE else 0)
-            if too_low or highest > _MOST[field.name] or (kind is float and not math.isfinite(sum(values))):
-                raise ValueError(f"{field.name} is out of range")
-        if kind is str and len("".join(values).encode()) and not _are_hex(values, _HEX.get(field.name)):
-            raise ValueError(f"{field.name} must be digits")
-    if len(set(slots["slot"])) < n_slots or max(slots["status"], default=0) > max(Status):
-        raise ValueError("a slot is there twice, or has an unknown status")
-
-
-def _are_hex(values: list, lengths: set[int] | None) -> bool:
-    """Whether values are hexadecimal digits of one of these lengths; None: they need not be."""
-    if lengths is None:
-        return True
-    sound = set(map(type, values)) <= {str} and set(map(len, values)) <= lengths
-    return sound and not "".join(values).strip("0123456789abcdef")
+    return _Body(receipt.group, receipt.checksums, _Columns(**columns), receipt.versions)

@@ -14,6 +14,7 @@ import re
 import secrets
 import shutil
 import stat
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,10 +25,11 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from common import EarmarkError
-from common.files import is_temporary, make_folder, sweep, sync, write_atomic
+from common.files import is_temporary, sync, write_atomic
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 _NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _ENVIRONMENT = ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_ACCESS_KEY_ID")  # on which a client depends
 _FORBIDDEN = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
 
@@ -84,8 +86,11 @@ class Storage:
         """Whether what `hold` gave is still what lies at this place."""
         return True
 
-    def make_folder(self, key: str = "", durable: bool = False) -> None:
-        """On a disk, make a folder if it is not there."""
+    def sweep(self) -> None:
+        """Remove our temporary files, which killed writers left."""
+        for file in self.files():
+            if is_temporary(PurePosixPath(file.key).name):
+                self.remove(file.key)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Storage) and str(self) == str(other)
@@ -101,9 +106,10 @@ class LocalStorage(Storage):
     """A folder on a disk; it need not be there yet."""
 
     is_local = True
+    _held: int | None = None  # the descriptor of the folder that is held
 
-    def __init__(self, path: str | Path, held: "_Descriptor | None" = None):
-        self._path, self._held = Path(path), held
+    def __init__(self, path: str | Path):
+        self._path = Path(path)
         self.name = self._path.name or self._path.absolute().name
 
     def __str__(self) -> str:
@@ -122,7 +128,7 @@ class LocalStorage(Storage):
 
     def path(self, key: str = "") -> Path:
         """The path of a file."""
-        return self._path / key if key else self._path
+        return self._path / key
 
     def hold(self) -> "LocalStorage":
         """The folder that is there now, read through a descriptor: another one put in its place is not seen.
@@ -130,13 +136,15 @@ class LocalStorage(Storage):
         Raises:
             OSError: there is no folder.
         """
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-        return LocalStorage(self._path, _Descriptor(os.open(self._path, flags)))
+        held = LocalStorage(self._path)
+        held._held = os.open(self._path, _FOLDER)
+        weakref.finalize(held, os.close, held._held)
+        return held
 
     def is_current(self) -> bool:
         """Whether the folder that `hold` opened is still the one of this path."""
         try:
-            return self._held is None or os.path.samestat(os.fstat(self._held.number), os.stat(self._path))
+            return self._held is None or os.path.samestat(os.fstat(self._held), os.stat(self._path))
         except OSError:
             return False
 
@@ -147,8 +155,7 @@ class LocalStorage(Storage):
             OSError: there is none, or it is not a regular file.
         """
         with self._errors(key):
-            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-            descriptor = os.open(self._below(key), flags, dir_fd=self._held and self._held.number)
+            descriptor = os.open(self._at(key), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._held)
             if stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return descriptor
             os.close(descriptor)
@@ -186,7 +193,7 @@ class LocalStorage(Storage):
         """
         try:
             with self._errors(key):
-                found = os.stat(self._below(key), dir_fd=self._held and self._held.number)
+                found = os.stat(self._at(key), dir_fd=self._held)
         except OSError as error:
             if error.errno in _NO_FILE:
                 return None
@@ -195,15 +202,16 @@ class LocalStorage(Storage):
 
     def files(self, prefix: str = "") -> Iterator[File]:
         """Every regular file below, or below a folder of it, sorted by key; links to folders are not followed."""
-        try:
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-            top = os.open(self._below(prefix), flags, dir_fd=self._held and self._held.number)
-        except (FileNotFoundError, NotADirectoryError):
-            return iter(())
-        try:
-            return iter(sorted(_below(top, f"{prefix.rstrip('/')}/" if prefix else ""), key=lambda file: file.key))
-        finally:
-            os.close(top)
+        top, files = os.path.join(self._at(prefix), "."), []  # the dot: a link at the top is followed
+        with suppress(FileNotFoundError, NotADirectoryError):
+            for root, _, names, folder in os.fwalk(top, dir_fd=self._held):
+                below = os.path.normpath(os.path.join(prefix, root[len(top) :].lstrip("/")))
+                for name in names:
+                    with suppress(OSError):  # a link that leads nowhere, or a file that was removed just now
+                        found = os.stat(name, dir_fd=folder)
+                        if stat.S_ISREG(found.st_mode):
+                            files.append(_file(name if below == "." else f"{below}/{name}", found))
+        return iter(sorted(files, key=lambda file: file.key))
 
     def names(self, prefix: str = "") -> list[str]:
         """The names of what lies directly in it, or in a folder of it, sorted."""
@@ -216,16 +224,8 @@ class LocalStorage(Storage):
         """Whether the folder is there."""
         return self._path.is_dir()
 
-    def make_folder(self, key: str = "", durable: bool = False) -> None:
-        """Make a folder, if it is not there."""
-        make_folder(self.path(key), durable)
-
-    def sweep(self) -> None:
-        """Remove our temporary files, which killed writers left, below the folder."""
-        sweep(self._path)
-
-    def _below(self, key: str) -> Path | str:
-        return (key or ".") if self._held else self.path(key)
+    def _at(self, key: str) -> Path | str:
+        return self.path(key) if self._held is None else key or "."
 
     @contextmanager
     def _errors(self, key: str) -> Iterator[None]:
@@ -235,32 +235,6 @@ class LocalStorage(Storage):
             raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(self.path(key))) from error
         except ValueError as error:  # a name with a NUL or a lone surrogate
             raise OSError(errno.EINVAL, "not a name that a file can have", str(self.path(key))) from error
-
-
-class _Descriptor:
-    """An open descriptor, closed with the last object that uses it."""
-
-    def __init__(self, number: int):
-        self.number = number
-
-    def __del__(self, close=os.close):
-        close(self.number)
-
-
-def _below(folder: int, prefix: str) -> Iterator[File]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                below = os.open(entry.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
-                try:
-                    yield from _below(below, f"{prefix}{entry.name}/")
-                finally:
-                    os.close(below)
-                continue
-            with suppress(OSError):  # a link that leads nowhere, or a file that was removed just now
-                found = entry.stat()
-                if stat.S_ISREG(found.st_mode):
-                    yield _file(prefix + entry.name, found)
 
 
 def _file(key: str, found: os.stat_result) -> File:
@@ -283,14 +257,10 @@ class BucketStorage(Storage):
     def __truediv__(self, name: str) -> "BucketStorage":
         return BucketStorage(self._bucket, self._key(name))
 
-    def __reduce__(self):
-        return BucketStorage, (self._bucket, self._prefix)
-
     @property
     def parent(self) -> "BucketStorage":
         """The prefix one name shorter."""
-        parent = str(PurePosixPath(self._prefix).parent)
-        return BucketStorage(self._bucket, "" if parent == "." else parent)
+        return BucketStorage(self._bucket, self._prefix.rpartition("/")[0])
 
     def path(self, key: str = "") -> Path:
         """Refused: objects have no path.
@@ -378,12 +348,6 @@ class BucketStorage(Storage):
         with self._errors("") as (obstore, client):
             return next(iter(obstore.list(client, self._prefix or None, chunk_size=1)), None) is not None
 
-    def sweep(self) -> None:
-        """Delete our temporary objects, which killed writers left, below the prefix."""
-        for file in self.files():
-            if is_temporary(PurePosixPath(file.key).name):
-                self.remove(file.key)
-
     def _key(self, key: str) -> str:
         return "/".join(part for part in (self._prefix, key.rstrip("/")) if part)
 
@@ -418,23 +382,22 @@ def _object(key: str, found: dict) -> File:
 
 
 def _os_error(error: Exception, where: str) -> OSError:
-    text = str(error).partition("\n\nDebug source")[0]
+    text, kind = str(error).partition("\n\nDebug source")[0], type(error).__name__
     code = (re.findall(r"<Code>(\w+)</Code>", text) or [""])[0]
-    kind = type(error).__name__
     reason = (re.findall(r"<Message>([^<]*)</Message>", text) or [text])[0]
-    reason = " ".join(f"{code}: {reason}".split() if code else reason.split())[:300]
-    if code == "NoSuchBucket":
-        return OSError(errno.ENOENT, "there is no such bucket", where)
-    if isinstance(error, FileNotFoundError):
-        return OSError(errno.ENOENT, "there is no such object", where)
-    if kind in {"AlreadyExistsError", "PreconditionError"}:
-        return OSError(errno.EEXIST, "another object has taken its place", where)
-    if re.search(r"169\.254\.\d|token request|Account must be specified|[Cc]redential", text):
-        return OSError(errno.EACCES, "no credentials were found", where)
-    if kind in {"PermissionDeniedError", "UnauthenticatedError"} or code in _FORBIDDEN:
-        return OSError(errno.EACCES, reason, where)
-    if "error sending request" in text:
-        return OSError(errno.EHOSTUNREACH, "the endpoint does not answer", where)
+    reason = " ".join([*([f"{code}:"] if code else []), *reason.split()])[:300]
+    forbidden = kind in {"PermissionDeniedError", "UnauthenticatedError"} or code in _FORBIDDEN
+    no_credentials = re.search(r"169\.254\.\d|token request|Account must be specified|[Cc]redential", text)
+    for is_so, number, what in (
+        (code == "NoSuchBucket", errno.ENOENT, "there is no such bucket"),
+        (isinstance(error, FileNotFoundError), errno.ENOENT, "there is no such object"),
+        (kind in {"AlreadyExistsError", "PreconditionError"}, errno.EEXIST, "another object has taken its place"),
+        (no_credentials, errno.EACCES, "no credentials were found"),
+        (forbidden, errno.EACCES, reason),
+        ("error sending request" in text, errno.EHOSTUNREACH, "the endpoint does not answer"),
+    ):
+        if is_so:
+            return OSError(number, what, where)
     if isinstance(error, OSError):
         return error
     return OSError(errno.EINVAL if isinstance(error, ValueError) else errno.EIO, reason, where)
@@ -452,29 +415,24 @@ def open_storage(place: "str | Path | Storage") -> LocalStorage | BucketStorage:
         return LocalStorage(place)
     found = re.fullmatch(r"((?:s3|gs|az)://[^/]+)((?:/[^/]+)*)/*", place)
     if not found or {".", ".."} & set(found[2].split("/")):
-        raise CacheError(
-            f"{place}: must be a folder, or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
-        )
+        what = "must be a folder, or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
+        raise CacheError(f"{place}: {what}")
     storage = BucketStorage(found[1], found[2].lstrip("/"))
     try:
         storage.exists()
+        return storage
     except ImportError as error:
         install = "boto3" if error.name == "boto3" else '"earmark[buckets]"'
-        raise CacheError(
-            f"{place}: a bucket needs {error.name}, which is not installed; pip install {install}"
-        ) from error
+        what, cause = f"a bucket needs {error.name}, which is not installed; pip install {install}", error
     except FileNotFoundError as error:
-        raise CacheError(f"{place}: there is no such bucket; make it, or correct the name") from error
+        what, cause = "there is no such bucket; make it, or correct the name", error
     except PermissionError as error:
-        raise CacheError(
-            f"{place}: the bucket cannot be listed ({error.strerror}); set the credentials, for S3 AWS_PROFILE, or "
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        ) from error
+        keys = "for S3 AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        what, cause = f"the bucket cannot be listed ({error.strerror}); set the credentials, {keys}", error
     except OSError as error:
-        raise CacheError(
-            f"{place}: the bucket cannot be reached ({error.strerror}); check the network and AWS_ENDPOINT_URL"
-        ) from error
-    return storage
+        advice = "check the network and AWS_ENDPOINT_URL"
+        what, cause = f"the bucket cannot be reached ({error.strerror}); {advice}", error
+    raise CacheError(f"{place}: {what}") from cause
 
 
 def each(
@@ -485,10 +443,9 @@ def each(
     Args:
         storage: what function asks. threads: results that may wait to be taken, at most, for a bucket.
     """
-    return map(function, items) if storage.is_local else _ahead(function, items, threads)
-
-
-def _ahead(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    if storage.is_local:
+        yield from map(function, items)
+        return
     pool, waiting = ThreadPoolExecutor(threads), deque()
     try:
         for item in items:

@@ -30,20 +30,15 @@ def new_folder(target: Path) -> Iterator[Path]:
         EarmarkError: target is not a folder, or not empty.
     """
     target = Path(os.path.abspath(target))  # `missing/..` too is a folder that a rename can make
-    if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
+    is_there = os.path.lexists(target)
+    if is_there and not (target.is_dir() and not any(target.iterdir())):
         raise EarmarkError(f"{target}: must be a new or an empty folder, but something is there; give another one")
-    is_there = target.is_dir()
-    built = _temporary(target if is_there else target.parent, target.name)
-    built.mkdir(parents=True)
-    try:
+    with _built(target if is_there else target.parent, target.name) as built:
         yield built
         if is_there:
             _move_entries(built, target)
         else:
             os.rename(built, target)
-    except BaseException:
-        shutil.rmtree(built, ignore_errors=True)
-        raise
 
 
 @contextmanager
@@ -52,15 +47,12 @@ def switching(folder: Path) -> Iterator[Path]:
 
     The writer's lock must be held. Where building fails, the cache stays as it was.
     """
-    built = _temporary(folder, _COMPACT)
-    built.mkdir()
-    try:
+    with _built(folder, _COMPACT) as built:
         yield built
-        _sync_all(built)  # the old form is removed after this, so the new one must be on the disk
-    except BaseException:
-        shutil.rmtree(built, ignore_errors=True)
-        raise
-    os.rename(built, folder / _DONE)
+        for root, _, names in os.walk(built):  # the new form must be on the disk before the old one is removed
+            for name in (*names, "."):
+                sync(Path(root, name))
+        os.rename(built, folder / _DONE)
     sync(folder)
     finish_switch(folder)
 
@@ -72,10 +64,8 @@ def finish_switch(folder: Path) -> None:
         if (done / _MANIFEST).exists():
             (folder / _MANIFEST).unlink(missing_ok=True)
         _move_entries(done, folder)
-    for path in list(folder.iterdir()) if folder.is_dir() else ():
-        if not is_temporary(path.name):
-            continue
-        if not path.is_dir() or path.is_symlink():
+    for path in [path for path in folder.glob(".earmark-*") if is_temporary(path.name)]:
+        if path.is_symlink() or not path.is_dir():
             path.unlink()
         elif path.name.split("-", 2)[2].startswith(_COMPACT):  # else one that `new_folder` is building here
             shutil.rmtree(path)
@@ -101,6 +91,18 @@ def require_space(folder: Path, n_bytes: int, advice: str) -> None:
         )
 
 
+@contextmanager
+def _built(folder: Path, name: str) -> Iterator[Path]:
+    """A new folder under a temporary name of ours; removed where building it fails."""
+    built = _temporary(folder, name)
+    built.mkdir(parents=True)
+    try:
+        yield built
+    except BaseException:
+        shutil.rmtree(built, ignore_errors=True)
+        raise
+
+
 def _move_entries(built: Path, folder: Path) -> None:
     """Move all entries of a folder up into another, the manifest last; what they replace is set aside."""
     for entry in sorted(built.iterdir(), key=lambda entry: (entry.name == _MANIFEST, entry.name)):
@@ -112,9 +114,3 @@ def _move_entries(built: Path, folder: Path) -> None:
 
 def _temporary(folder: Path, name: str) -> Path:
     return folder / f".earmark-{secrets.token_hex(4)}-{name}"
-
-
-def _sync_all(folder: Path) -> None:
-    for root, _, names in os.walk(folder):
-        for path in (*(Path(root, name) for name in names), Path(root)):
-            sync(path)

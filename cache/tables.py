@@ -13,7 +13,9 @@
 
 import io
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
+import msgspec
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,6 +29,7 @@ VERSION = 2
 CLIPS, PLAN, MANIFEST = "clips.parquet", "plan.parquet", "manifest.json"
 OLDER = "made by an older version of earmark; move it away, or give another --cache, and run featurize again"
 CLIP_COLUMNS = ["clip", "split", "label", "manually_verified"]
+_REPAIR = "run featurize to repair it"
 _CLIP_TYPES = {"manually_verified": pa.int8(), "slot": pa.int64()}
 _PLAN_SCHEMA = pa.schema(
     [(name, pa.string() if dtype == "str" else pa.int64()) for name, dtype in PLAN_COLUMNS.items()]
@@ -53,6 +56,20 @@ class Manifest:
     plan: tuple[str, ...]
 
 
+class _Sums(msgspec.Struct):
+    """The checksums of the tables; "" for one that was not made yet."""
+
+    clips: str
+    plan: str
+
+
+class _Manifest(_Sums):
+    earmark: Literal["cache"]
+    version: int
+    generation: Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
+    next: _Sums | None
+
+
 def read_tables(storage: Storage) -> Tables:
     """The tables of a cache, all of one generation.
 
@@ -69,9 +86,7 @@ def read_tables(storage: Storage) -> Tables:
                 raise
             continue  # a writer has replaced the tables meanwhile
         if not clips["slot"].between(0, len(plan) - 1).all():
-            raise DamagedError(
-                f"{storage}/{CLIPS}: names slots that the plan does not have; run featurize to repair it"
-            )
+            raise DamagedError(f"{storage}/{CLIPS}: names slots that the plan does not have; {_REPAIR}")
         return Tables(clips, plan, manifest.generation)
     raise CacheError(f"{storage}: another process keeps writing the cache; try again later")
 
@@ -82,32 +97,38 @@ def read_manifest(storage: Storage) -> Manifest:
     Raises:
         CacheError: there is no cache, an older or a newer one, or its manifest is damaged.
     """
+    where = f"{storage}/{MANIFEST}"
     if storage.is_local and is_switching(storage.path()):
         raise CacheError(f"{storage}: a compaction was interrupted; finish it with `python -m cache compact`")
     try:
-        return _manifest(unsigned(storage.read(MANIFEST, 1 << 16)))
+        body = unsigned(storage.read(MANIFEST, 1 << 16))
+        if body.get("earmark") == "archive":
+            what = "must be that of a cache, got that of an archive; make a cache of it with `cache unpack`"
+            raise CacheError(f"{where}: {what}")
+        if body.get("earmark") == "cache" and body.get("version") != VERSION:
+            version = f"{body.get('version')!s:.20}"
+            raise CacheError(f"{where}: cache version must be {VERSION}, got {version}; update earmark to read it")
+        found = msgspec.convert(body, _Manifest)
     except FileNotFoundError:
         if is_older(storage):
             raise CacheError(f"{storage}: {OLDER}") from None
         raise CacheError(f"{storage}: no cache here; run `python -m featurize` first") from None
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        if isinstance(error, CacheError):
-            raise CacheError(f"{storage}/{MANIFEST}: {error}") from error
-        raise DamagedError(f"{storage}/{MANIFEST}: damaged or foreign; run featurize to repair it") from error
+    except CacheError:
+        raise
+    except (ValueError, OSError) as error:
+        raise DamagedError(f"{where}: damaged or foreign; {_REPAIR}") from error
+    sums = [found, found.next or found]
+    clips, plan = (tuple(dict.fromkeys(getattr(each, name) for each in sums)) for name in ("clips", "plan"))
+    return Manifest(found.generation, clips, plan)
 
 
 def is_older(storage: Storage) -> bool:
     """Whether a folder without a manifest holds what an older version of earmark wrote."""
-    there = set(storage.names())
-    return (
-        MANIFEST not in there
-        and ("copies" in there or not {CLIPS, PLAN}.isdisjoint(there))
-        and not any(
-            b'"format_version": 2' in _head(storage, f"{name}/zarr.json")
-            for name in there
-            if name.endswith(".zarr")
-        )
-    )
+    there = storage.names()
+    if MANIFEST in there or {CLIPS, PLAN, "copies"}.isdisjoint(there):
+        return False
+    stores = (storage.look(f"{name}/zarr.json") and storage / name for name in there if name.endswith(".zarr"))
+    return not any(store and b'"format_version": 2' in store.read("zarr.json", 1 << 16) for store in stores)
 
 
 def read_table(storage: Storage, name: str, checksums: tuple[str, ...]) -> pd.DataFrame:
@@ -116,18 +137,16 @@ def read_table(storage: Storage, name: str, checksums: tuple[str, ...]) -> pd.Da
     Raises:
         CacheError: it is damaged, missing, or not made yet.
     """
+    where = f"{storage}/{name}"
     try:
         data = storage.read(name)
-    except FileNotFoundError:
-        if "" in checksums:
-            raise CacheError(f"{storage}: no whole cache here yet; run featurize to make it") from None
-        raise DamagedError(f"{storage}/{name}: missing; run featurize to repair it") from None
     except OSError as error:
-        raise DamagedError(
-            f"{storage}/{name}: cannot be read ({error.strerror}); run featurize to repair it"
-        ) from error
+        if isinstance(error, FileNotFoundError) and "" in checksums:
+            raise CacheError(f"{storage}: no whole cache here yet; run featurize to make it") from None
+        what = "missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        raise DamagedError(f"{where}: {what}; {_REPAIR}") from error
     if checksum(data) not in checksums:
-        raise DamagedError(f"{storage}/{name}: damaged, its checksum does not match; run featurize to repair it")
+        raise DamagedError(f"{where}: damaged, its checksum does not match; {_REPAIR}")
     try:
         table = pq.ParquetFile(pa.BufferReader(data)).read()
         schema = _PLAN_SCHEMA if name == PLAN else _clip_schema(table.column_names)
@@ -135,7 +154,7 @@ def read_table(storage: Storage, name: str, checksums: tuple[str, ...]) -> pd.Da
         if not table.schema.equals(schema) or not complete:
             raise ValueError("other columns")
     except (pa.ArrowException, ValueError, OSError) as error:
-        raise DamagedError(f"{storage}/{name}: foreign table; run featurize to repair it") from error
+        raise DamagedError(f"{where}: foreign table; {_REPAIR}") from error
     frame = table.to_pandas(split_blocks=True, self_destruct=True)  # else numbers are in memory twice
     del table
     pa.default_memory_pool().release_unused()
@@ -147,52 +166,27 @@ def write_tables(
 ) -> None:
     """Replace the tables of a cache, or make them; a process that is killed meanwhile leaves a readable cache."""
     tables = {PLAN: _parquet(plan, _PLAN_SCHEMA), CLIPS: _parquet(clips, _clip_schema(clips.columns))}
-    new = {name: checksum(data) for name, data in tables.items()}
-    last = _manifest_bytes(generation, new)
-    if storage.holds(MANIFEST, last) and all(storage.holds(name, data) for name, data in tables.items()):
+    new = {"clips": checksum(tables[CLIPS]), "plan": checksum(tables[PLAN])}
+    body = {"earmark": "cache", "version": VERSION, "generation": generation}
+    files = {MANIFEST: signed({**body, **new, "next": None}), **tables}
+    if all(storage.holds(name, data) for name, data in files.items()):
         return
-    storage.write(MANIFEST, _manifest_bytes(generation, _present(storage), new), durable)
-    for name, data in tables.items():  # the plan first: clips name its rows
-        storage.write(name, data, durable)
-    storage.write(MANIFEST, last, durable)
+    storage.write(MANIFEST, signed({**body, **_present(storage), "next": new}), durable)
+    for name in (PLAN, CLIPS, MANIFEST):  # the plan first: clips name its rows
+        storage.write(name, files[name], durable)
 
 
 def _present(storage: Storage) -> dict[str, str]:
     """The checksums of the tables as they are, "" where one is missing or does not count."""
+    present = {"clips": "", "plan": ""}
     try:
         manifest = read_manifest(storage)
     except CacheError:
-        return {PLAN: "", CLIPS: ""}
-    present = {}
-    for name, counts in {PLAN: manifest.plan, CLIPS: manifest.clips}.items():
-        try:
-            found = checksum(storage.read(name))
-        except OSError:
-            found = ""
-        present[name] = found if found in counts else ""
+        return present
+    for name, counts in ((CLIPS, manifest.clips), (PLAN, manifest.plan)):
+        if storage.look(name) and (found := checksum(storage.read(name))) in counts:
+            present[name.partition(".")[0]] = found
     return present
-
-
-def _manifest(body: dict) -> Manifest:
-    if body["earmark"] == "archive":
-        raise CacheError("must be that of a cache, got that of an archive; make a cache of it with `cache unpack`")
-    if body["earmark"] != "cache":
-        raise ValueError("foreign")
-    if type(body["version"]) is not int or body["version"] != VERSION:
-        raise CacheError(f"cache version must be {VERSION}, got {body['version']!s:.20}; update earmark to read it")
-    generation, next_ = body["generation"], body["next"]
-    sums = [body, *([next_] if next_ is not None else [])]
-    if type(generation) is not int or not 0 <= generation < 1 << 53:
-        raise ValueError("generation must be a count")
-    if not all(isinstance(each[name], str) for each in sums for name in ("clips", "plan")):
-        raise ValueError("checksums must be texts")
-    clips, plan = (tuple(dict.fromkeys(each[name] for each in sums)) for name in ("clips", "plan"))
-    return Manifest(generation, clips, plan)
-
-
-def _manifest_bytes(generation: int, present: dict[str, str], next_: dict[str, str] | None = None) -> bytes:
-    sums = [each and {"clips": each[CLIPS], "plan": each[PLAN]} for each in (present, next_)]
-    return signed({"earmark": "cache", "version": VERSION, "generation": generation, **sums[0], "next": sums[1]})
 
 
 def _clip_schema(columns) -> pa.Schema:
@@ -207,10 +201,3 @@ def _parquet(frame: pd.DataFrame, schema: pa.Schema) -> bytes:
             table = pa.Table.from_pandas(rows, schema=schema, preserve_index=False)
             writer.write_table(table.replace_schema_metadata(None))
     return sink.getvalue()
-
-
-def _head(storage: Storage, key: str) -> bytes:
-    try:
-        return storage.read(key, 1 << 16)
-    except OSError:
-        return b""

@@ -4,9 +4,11 @@ Chunks and receipts need no repair of their own: a run makes again what has no s
 and arrays by slot from plan and receipts.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +33,7 @@ from cache.specification import Specification
 from cache.storage import CacheError, DamagedError, Storage, each, open_storage
 from cache.switch import finish_switch, is_switching
 from cache.tables import CLIPS, MANIFEST, PLAN, Manifest, Tables
-from common.files import is_temporary
+from common.files import is_temporary, make_folder
 from common.text import listed
 
 
@@ -67,9 +69,9 @@ class CacheWriter:
         """
         self.hold.check()
         store = self.storage / specification.name
-        if durable:  # else a job could find a folder that another has just made and not synced yet
-            store.make_folder("features/c", durable)
-            receipts_folder(store).make_folder("", durable)
+        if durable and store.is_local:  # else a job could find a folder that another has made and not synced yet
+            for folder in (store / "features" / "c", receipts_folder(store)):
+                make_folder(folder.path(), durable)
         files = store_files(plan, specification, receipts, versions, self.tables.generation)
         same = each(lambda key: store.holds(key, files[key]), list(files), store)
         for key in [key for key, is_same in zip(files, same, strict=True) if not is_same]:
@@ -92,10 +94,8 @@ def writing(place: "str | Path | Storage", wait: bool = False) -> Iterator[Cache
     with holding(storage, wait) as hold:
         if storage.is_local:
             finish_switch(storage.path())
-        for name in store_names(storage):
-            (storage / name).sweep()
-        for store in _receipt_stores(storage):
-            receipts_folder(store).sweep()
+        for folder in [storage / name for name in store_names(storage)] + _receipt_folders(storage):
+            folder.sweep()
         found, rebuilt = load_tables(storage)
         if rebuilt:
             _withdraw_misplaced(storage, found.plan)
@@ -112,28 +112,22 @@ def check_is_cache(storage: Storage) -> None:
     """
     if storage.is_local and storage.path().exists() and not storage.exists():
         raise CacheError(f"{storage}: must be a folder, got a file; give another --cache")
-    if storage.is_local and is_switching(storage.path()):
+    there = [name for name in storage.names() if name not in {LOCK, HOLDER} and not is_temporary(name)]
+    there = [name for name in there if not name.startswith("writer.clock-")]
+    if not there or (storage.is_local and is_switching(storage.path())):
         return
-    others = [name for name in storage.names() if name not in {LOCK, HOLDER} and not is_temporary(name)]
-    others = [name for name in others if not name.startswith("writer.clock-")]
-    if not others:
-        return
-    if tables.is_older(storage):
-        raise CacheError(f"{storage}: {tables.OLDER}")
     try:
         tables.read_manifest(storage)
-    except CacheError as error:
-        if isinstance(error, DamagedError):
-            is_ours = bool(store_names(storage) or {CLIPS, PLAN} & set(others))
-        elif MANIFEST in others:
+        return
+    except DamagedError:
+        is_ours = bool(store_names(storage) or {CLIPS, PLAN} & set(there))
+    except CacheError:
+        if MANIFEST in there or tables.is_older(storage):
             raise
-        else:
-            is_ours = any(known_specification(storage / name) for name in store_names(storage))
-        if not is_ours:
-            raise CacheError(
-                f"{storage}: is neither empty nor a cache, it holds {listed(others, 3)}; give an empty folder, or "
-                "a cache, with --cache"
-            ) from None
+        is_ours = any(known_specification(storage / name) for name in store_names(storage))
+    if not is_ours:
+        what = f"is neither empty nor a cache, it holds {listed(there, 3)}"
+        raise CacheError(f"{storage}: {what}; give an empty folder, or a cache, with --cache")
 
 
 def load_tables(storage: Storage) -> tuple[Tables, list[str]]:
@@ -145,30 +139,34 @@ def load_tables(storage: Storage) -> tuple[Tables, list[str]]:
         CacheError: the cache is older or newer, a store is of another generation, or the receipts contradict each
             other.
     """
-    rebuilt: list[str] = []
+    lines, found = [], {CLIPS: None, PLAN: None}
     try:
         manifest = tables.read_manifest(storage)
-    except DamagedError as error:
-        manifest = _manifest_by_hand(storage)
-        rebuilt.append(f"{error}".partition(";")[0] + "; made anew")
-    except CacheError:
-        names = storage.names()
-        if MANIFEST in names or tables.is_older(storage):
+    except CacheError as error:
+        is_missing = MANIFEST not in storage.names() and not tables.is_older(storage)
+        if not isinstance(error, DamagedError) and not is_missing:
             raise
-        if not store_names(storage):
+        if is_missing and not store_names(storage):
             return Tables(None, layout.empty_plan()), []
+        lines.append(_first_half(f"{storage}/{MANIFEST}: missing" if is_missing else error) + "; made anew")
         manifest = _manifest_by_hand(storage)
-        rebuilt.append(f"{storage}/{MANIFEST}: missing; made anew")
-    generation = _generation(storage, None if rebuilt else manifest.generation)
-    clips = _sound_table(storage, CLIPS, manifest.clips, rebuilt)
-    plan = _sound_table(storage, PLAN, manifest.plan, rebuilt)
+    generation = _generation(storage, None if lines else manifest.generation)
+    sources = {CLIPS: "the dataset; clips that it does not list are left out", PLAN: "the receipts"}
+    for name, sums in ((CLIPS, manifest.clips), (PLAN, manifest.plan)):
+        try:
+            found[name] = tables.read_table(storage, name, sums)
+        except DamagedError as error:
+            lines.append(f"{_first_half(error)}; made anew from {sources[name]}")
+        except CacheError:  # not made yet: the first run was interrupted
+            pass
+    clips, plan = found.values()
     if plan is None:
-        receipts = [read_receipts(store, lost_chunks=True) for store in _receipt_stores(storage)]
+        receipts = [read_receipts(store, lost_chunks=True) for store in _stores_with_receipts(storage)]
         try:
             plan = layout.plan_of(receipts, 0 if clips is None else int(clips["slot"].max()) + 1)
         except CacheError as error:
             raise CacheError(f"{storage}/{PLAN}: damaged, and {error}") from error
-    return Tables(clips, plan, generation), rebuilt
+    return Tables(clips, plan, generation), lines
 
 
 class GroupWriter:
@@ -192,7 +190,6 @@ class GroupWriter:
         earlier: Receipt | None = None,
         durable: bool = False,
         check: Callable[[], None] = lambda: None,
-        keep_retries: bool = False,
         memory: np.ndarray | None = None,
     ):
         """Begin a group.
@@ -201,23 +198,20 @@ class GroupWriter:
             n_chunks: that the group takes. offsets: where each of its slots begins, in samples or frames from the
                 group's start. earlier: the group's receipt of an earlier run, or a part of it, for what is to stay.
             durable: as in `Storage.write`. check: called before anything gets its name; what it raises keeps all
-                as it was. keep_retries: keep results that are to be tried again, too. memory: an array of a chunk's
-                shape, to hold the one in memory.
+                as it was. memory: an array of a chunk's shape, to hold the one in memory.
         """
         self._store, self._specification, self._durable, self._check = store, specification, durable, check
         self._group, self._n_chunks, self._offsets, self._earlier = group, n_chunks, offsets, earlier
         ordered = sorted(offsets.items())
         limits = [offset for _, offset in ordered[1:]] + [n_chunks * specification.chunk_length]
         self._ends = {slot: end for (slot, _), end in zip(ordered, limits, strict=True)}
-        self._old: tuple[int, np.ndarray | None] = (-1, None)
-        self._chunk, self._features = 0, np.empty(self._shape, specification.dtype) if memory is None else memory
+        self._old_chunk = lru_cache(1)(partial(_old_chunk, store, specification, group))
+        shape = (specification.chunk_length, *specification.item_shape)
+        self._features = np.empty(shape, specification.dtype) if memory is None else memory
         self._staged: list[str] = []
         self._checksums: list[str] = []
-        self.kept = {
-            result.slot: result
-            for result in (earlier.slots if earlier else ())
-            if result.slot in offsets and (keep_retries or not result.retry) and self._still_holds(result)
-        }
+        results = earlier.slots if earlier else ()
+        self.kept = {each.slot: each for each in results if each.slot in offsets and self._still_holds(each)}
         self._laid = dict(self.kept)
         self._begin(0)
 
@@ -304,10 +298,6 @@ class GroupWriter:
         write_receipt(self._store, receipt, self._durable)
         return receipt
 
-    @property
-    def _shape(self) -> tuple[int, ...]:
-        return (self._specification.chunk_length, *self._specification.item_shape)
-
     def _key(self, number: int) -> str:
         return feature_chunk_key(self._specification, self._group + number)
 
@@ -356,45 +346,42 @@ class GroupWriter:
         hashed, length = xxhash.xxh3_64(), self._specification.chunk_length
         start = self._offsets[result.slot]
         stop = start + result.length
-        if stop > self._n_chunks * length:
-            return False
-        while start < stop:
-            chunk, end = self._old_chunk(start // length), min(stop, (start // length + 1) * length)
-            if chunk is None:
-                return False
-            hashed.update(memoryview(chunk[start % length : start % length + end - start]).cast("B"))
-            start = end
-        return not result.length or hashed.hexdigest() == result.checksum
-
-    def _old_chunk(self, number: int) -> np.ndarray | None:
-        """A chunk as it is on disk; None where it is missing or of another size."""
-        if self._old[0] != number:
-            try:
-                data = self._store.read(self._key(number), self._specification.chunk_bytes + 1)
-            except OSError:
-                data = b""
-            whole = len(data) == self._specification.chunk_bytes
-            features = np.frombuffer(data, self._specification.dtype).reshape(self._shape) if whole else None
-            self._old = (number, features)
-        return self._old[1]
+        while start < stop <= self._n_chunks * length:
+            part = self._old_chunk(start // length)[start % length :][: stop - start]
+            hashed.update(part)
+            start += len(part)
+        return start == stop and (not result.length or hashed.hexdigest() == result.checksum)
 
 
-def _receipt_stores(storage: Storage) -> list[Storage]:
-    """The stores that have receipts, also those whose own folder is gone."""
-    names = (name.removesuffix(".receipts") for name in storage.names() if name.endswith(".receipts"))
-    return [storage / f"{name}.zarr" for name in names]
+def _old_chunk(store: Storage, specification: Specification, group: int, number: int) -> np.ndarray:
+    """A chunk of a group as it is on disk; what is missing of it is zeros."""
+    try:
+        data = store.read(feature_chunk_key(specification, group + number), specification.chunk_bytes)
+    except OSError:
+        data = b""
+    features = np.frombuffer(data.ljust(specification.chunk_bytes, b"\0"), specification.dtype)
+    return features.reshape(specification.chunk_length, *specification.item_shape)
+
+
+def _receipt_folders(storage: Storage) -> list[Storage]:
+    """The folders of receipts, also those of stores whose own folder is gone."""
+    return [storage / name for name in storage.names() if name.endswith(".receipts")]
+
+
+def _stores_with_receipts(storage: Storage) -> list[Storage]:
+    return [storage / f"{folder.name.removesuffix('.receipts')}.zarr" for folder in _receipt_folders(storage)]
+
+
+def _first_half(text: object) -> str:
+    """What an error says has happened, without its advice."""
+    return f"{text}".partition(";")[0]
 
 
 def _manifest_by_hand(storage: Storage) -> Manifest:
     """What a damaged manifest still proves: a table whose checksum stands in it is sound."""
-    sums: dict[str, tuple[str, ...]] = {CLIPS: (), PLAN: ()}
-    with suppress(OSError):
-        text = storage.read(MANIFEST, 1 << 16)
-        for name in sums:
-            with suppress(OSError):
-                found = checksum(storage.read(name))
-                sums[name] = (found,) if found.encode() in text else ()
-    return Manifest(0, sums[CLIPS], sums[PLAN])
+    text = storage.read(MANIFEST, 1 << 16) if storage.look(MANIFEST) else b""
+    sums = tuple(digits.decode() for digits in re.findall(rb"[0-9a-f]{16}", text))
+    return Manifest(0, sums, sums)
 
 
 def _generation(storage: Storage, expected: int | None) -> int:
@@ -413,30 +400,17 @@ def _generation(storage: Storage, expected: int | None) -> int:
     return expected or 0
 
 
-def _sound_table(
-    storage: Storage, name: str, checksums: tuple[str, ...], rebuilt: list[str]
-) -> pd.DataFrame | None:
-    try:
-        return tables.read_table(storage, name, checksums)
-    except DamagedError as error:
-        source = "the receipts" if name == PLAN else "the dataset; clips that it does not list are left out"
-        rebuilt.append(f"{error}".partition(";")[0] + f"; made anew from {source}")
-    except CacheError:  # not made yet: the first run was interrupted
-        pass
-    return None
-
-
 def _withdraw_misplaced(storage: Storage, plan: pd.DataFrame) -> None:
     """Withdraw receipts whose slots do not start where a rebuilt plan says, as a slot before them is lost."""
-    for path in _receipt_stores(storage):
+    for path in _stores_with_receipts(storage):
         try:
             store = Store(path)
         except CacheError:
             continue
         receipts = read_receipts(path)
-        slots = receipts.column("slot")
+        slots, groups = receipts.column("slot"), receipts.column("group")
         known = slots < len(store.start)
         starts = slot_starts(plan, store.specification)
         wrong = starts[slots[known]] != store.start[slots[known]]
-        for group in np.unique(receipts.column("group")[known][wrong]).tolist():
+        for group in np.unique(groups[known][wrong]).tolist():
             withdraw(path, group)

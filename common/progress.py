@@ -55,3 +55,4 @@ def progress(name: str, total: float, unit: str = "clips", scale: float = 1) -> 
     columns += (TextColumn("{task.fields[state]}", markup=False), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         yield Steps(escaped(name), total, unit, scale, bar)
+        bar.update(bar.task_ids[0], completed=total)  # a total may be an estimate; what is done is 100 %

@@ -1,6 +1,5 @@
 """`python -m ensemble --1d | --2d | --both | --all | DIR ...`."""
 
-import inspect
 import re
 import sys
 from dataclasses import dataclass, field
@@ -13,11 +12,21 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
 from common.command import DONE, Command
+from common.text import help_text
 from ensemble.combine import combined_test_predictions, refuse_misfits, refuse_unfinished
-from ensemble.description import PredictionsError, write_csv
+from ensemble.files import PredictionsError, write_csv
 from ensemble.predictions import open_predictions
 from ensemble.submission import refuse_output, submission
 from ensemble.table import result_table
+
+_DESCRIPTION = """Combine predictions into a submission: the geometric mean over all folds of the chosen folders,
+then the three best labels of each test clip.
+
+Prints a table with a row for each folder and one for their ensemble. Its scores are out-of-fold (OOF): on training
+clips, by models that did not train on them. Then it writes each submission and prints where it is.
+
+Exit codes: 0 done, 2 wrong input or usage, 130 stopped by Ctrl-C, 141 the reader of a pipe is gone. --debug shows
+the traceback of an unexpected error."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +49,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Settings:
-    """Combine predictions into a submission: the geometric mean over all folds of
-    the chosen folders, then the three best labels of each test clip.
-
-    Prints a table with a row for each folder and one for their ensemble. Its
-    scores are out-of-fold (OOF): on training clips, by models that did not train
-    on them. Then it writes each submission and prints where it is.
-
-    Exit codes: 0 done, 2 wrong input or usage, 130 stopped by Ctrl-C, 141 the
-    reader of a pipe is gone. --debug shows the traceback of an unexpected error.
-    """
+    """The flags of the command."""
 
     choice: Choice = field(default_factory=Choice)
     work: Annotated[Path, arg(metavar="WORK")] = Path("work")
@@ -79,17 +79,19 @@ def planned(settings: Settings) -> dict[Path, list[Path]]:
         raise PredictionsError("--output cannot be given with --both, which writes three files; leave it out")
     base = settings.work / name
     one, two = base / "predictions_1d_conv", base / "predictions_2d_conv"
-    pairs = {base / "1d_conv_ensembled_submission.csv": [one], base / "2d_conv_ensembled_submission.csv": [two]}
     if choice.both:
-        return pairs | {base / "1d_2d_ensembled_submission.csv": [one, two]}
-    if choice.one_d or choice.two_d:
-        file, folders = list(pairs.items())[choice.two_d]
+        members = {"1d_conv": [one], "2d_conv": [two], "1d_2d": [one, two]}
+        return {base / f"{prefix}_ensembled_submission.csv": folders for prefix, folders in members.items()}
+    if choice.one_d:
+        prefix, folders = "1d_conv_", [one]
+    elif choice.two_d:
+        prefix, folders = "2d_conv_", [two]
     else:
-        file, folders = base / "ensembled_submission.csv", list(choice.folders) or _every_folder(base)
+        prefix, folders = "", list(choice.folders) or _every_folder(base)
     for path, again in combinations(folders, 2):
         if path.resolve() == again.resolve():
             raise PredictionsError(f"{path}: this folder is given twice; use --weights to weigh it")
-    return {output or file: folders}
+    return {output or base / f"{prefix}ensembled_submission.csv": folders}
 
 
 def _every_folder(base: Path) -> list[Path]:
@@ -100,18 +102,6 @@ def _every_folder(base: Path) -> list[Path]:
     return paths
 
 
-def _checked_weights(weights: tuple[float, ...], n_folders: int) -> list[float]:
-    given = " ".join(f"{weight:g}" for weight in weights)
-    if weights and len(weights) != n_folders:
-        raise PredictionsError(
-            f"--weights must be {n_folders} numbers, one for each folder, got {len(weights)} ({given}); "
-            "give them after the folders"
-        )
-    if weights and (not np.isfinite(weights).all() or min(weights) < 0 or max(weights) == 0):
-        raise PredictionsError(f"--weights must be 0 or more and not all 0, got {given}; see --help")
-    return list(weights) or [1.0] * n_folders
-
-
 def run(settings: Settings) -> list[str]:
     """Combine, write the submissions, and give the lines to print: the table, notes, and where the files are.
 
@@ -119,7 +109,14 @@ def run(settings: Settings) -> list[str]:
     """
     outputs = planned(settings)
     paths = list(dict.fromkeys(path for members in outputs.values() for path in members))
-    weights = dict(zip(paths, _checked_weights(settings.weights, len(paths)), strict=True))
+    given = settings.weights or (1.0,) * len(paths)
+    words = " ".join(f"{weight:g}" for weight in given)
+    if len(given) != len(paths):
+        rule = f"{len(paths)} numbers, one for each folder, got {len(given)} ({words})"
+        raise PredictionsError(f"--weights must be {rule}; give them after the folders")
+    if not np.isfinite(given).all() or min(given) < 0 or max(given) == 0:
+        raise PredictionsError(f"--weights must be 0 or more and not all 0, got {words}; see --help")
+    weights = dict(zip(paths, given, strict=True))
     folders = {path: open_predictions(path) for path in paths}
     refuse_misfits(list(folders.values()))
     if not settings.partial:
@@ -148,13 +145,8 @@ def main() -> int:
     command = Command("ensemble")
 
     def act(arguments: list[str]) -> int:
-        lines = inspect.getdoc(Settings).splitlines()
-        options = {
-            "prog": "python -m ensemble",
-            "description": "\n".join(f" {line}" for line in lines if line),  # else tyro makes one line of them
-            "config": (FlagCreatePairsOff, OmitArgPrefixes),
-        }
-        command.result(run(tyro.cli(Settings, args=arguments, **options)))
+        options = {"description": help_text(_DESCRIPTION), "config": (FlagCreatePairsOff, OmitArgPrefixes)}
+        command.result(run(tyro.cli(Settings, prog="python -m ensemble", args=arguments, **options)))
         return DONE
 
     return command.run(act)

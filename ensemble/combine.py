@@ -17,17 +17,15 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from common.text import listed
-from ensemble.description import PredictionsError, dataset_difference
-from ensemble.predictions import PredictionsFolder
+from ensemble.files import PredictionsError
+from ensemble.predictions import PredictionsFolder, dataset_difference
 
 
 def geometric_mean(weighted: Iterable[tuple[float, np.ndarray]]) -> np.ndarray:
-    """The weighted geometric mean of arrays of one shape, element by element.
+    """The weighted geometric mean of arrays of one shape, element by element, as float64 of that shape.
 
-    Args:
-        weighted: pairs of a weight (>= 0, not all 0) and an array (float, >= 0); taken one at a time.
-    Returns:
-        float64 of the arrays' shape; NaN where any array is NaN, else > 0.
+    weighted: pairs of a weight (>= 0, not all 0) and an array (float, >= 0), taken one at a time. The mean is NaN
+    where any array is NaN, else > 0.
 
     >>> geometric_mean([(1, np.array([0.1, 0.4])), (1, np.array([0.4, 0.4]))])
     array([0.2, 0.4])
@@ -40,40 +38,29 @@ def geometric_mean(weighted: Iterable[tuple[float, np.ndarray]]) -> np.ndarray:
 
 
 def combined_test_predictions(folders: Sequence[PredictionsFolder], weights: Sequence[float]) -> np.ndarray:
-    """The mean of the test predictions of every finished fold of every folder.
+    """The mean of the test predictions of every finished fold of every folder, float64 [n_test, n_labels].
 
-    Args:
-        folders: for the same clips and labels (see `refuse_misfits`).
-        weights: of each folder, >= 0, not all 0.
-    Returns:
-        float64 [n_test, n_labels].
+    folders: for the same clips and labels (see `refuse_misfits`); weights: of each folder, >= 0, not all 0.
     """
-    return geometric_mean(
-        (weight, folder.test_predictions(fold))
-        for folder, weight in zip(folders, _scaled(weights), strict=True)
-        for fold in folder.finished
-    )
+    pairs = zip(folders, _scaled(weights), strict=True)
+    return geometric_mean((weight, folder.test_predictions(i)) for folder, weight in pairs for i in folder.finished)
 
 
 def combined_oof(folders: Sequence[PredictionsFolder], weights: Sequence[float]) -> np.ndarray:
-    """The mean of the out-of-fold predictions of the same folders and weights.
+    """The mean of the out-of-fold predictions of the same folders and weights, float64 [n_train, n_labels].
 
-    Returns:
-        float64 [n_train, n_labels]; NaN for clips that some folder has no out-of-fold prediction for.
+    NaN for clips that some folder has no out-of-fold prediction for.
     """
-    return geometric_mean(
-        (weight * len(folder.finished), folder.oof())
-        for folder, weight in zip(folders, _scaled(weights), strict=True)
-    )
+    pairs = zip(folders, _scaled(weights), strict=True)
+    return geometric_mean((weight * len(folder.finished), folder.oof()) for folder, weight in pairs)
 
 
 def refuse_misfits(folders: Sequence[PredictionsFolder]) -> None:
     """Raise a PredictionsError unless all folders are for the same clips and labels, in one order."""
-    first = folders[0]
     for folder in folders[1:]:
-        if differing := dataset_difference(first, folder):
+        if differing := dataset_difference(folders[0], folder):
             raise PredictionsError(
-                f"{folder.path}: {differing}, unlike {first.path}; combine only predictions of one dataset"
+                f"{folder.path}: {differing}, unlike {folders[0].path}; combine only predictions of one dataset"
             )
 
 

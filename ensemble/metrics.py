@@ -1,19 +1,16 @@
 """Accuracy and MAP@3 of predictions, and the ranking of labels that scores and submissions share.
 
-Each clip has one right label. A score over no clips is NaN.
+Here probabilities are float [n_clips, n_labels], and labels_index is int [n_clips], the id of each clip's one right
+label, 0 to n_labels - 1. A score is 0 to 1, and NaN where there are no clips.
 """
 
 import numpy as np
 
 
 def best_labels(probabilities: np.ndarray, n_best: int = 3) -> np.ndarray:
-    """Rank the labels of each clip; labels of equal probability keep their order.
+    """The ids of each clip's n_best most probable labels, the best first; equal ones keep the labels' order.
 
-    Args:
-        probabilities: float [n_clips, n_labels].
-        n_best: how many labels to give for each clip, at most.
-    Returns:
-        int64 [n_clips, min(n_best, n_labels)], label ids, the most probable first.
+    int64 [n_clips, min(n_best, n_labels)].
 
     >>> best_labels(np.array([[0.1, 0.4, 0.2, 0.3]]))
     array([[1, 3, 2]])
@@ -24,12 +21,6 @@ def best_labels(probabilities: np.ndarray, n_best: int = 3) -> np.ndarray:
 def accuracy(probabilities: np.ndarray, labels_index: np.ndarray) -> float:
     """The share of clips whose most probable label is the right one.
 
-    Args:
-        probabilities: float [n_clips, n_labels].
-        labels_index: int [n_clips], the id of each clip's right label, 0 to n_labels - 1.
-    Returns:
-        0 to 1; NaN where there are no clips.
-
     >>> accuracy(np.array([[0.6, 0.4], [0.3, 0.7]]), np.array([0, 0]))
     0.5
     """
@@ -39,11 +30,6 @@ def accuracy(probabilities: np.ndarray, labels_index: np.ndarray) -> float:
 def map3(probabilities: np.ndarray, labels_index: np.ndarray) -> float:
     """Mean average precision at 3: a clip scores 1, 1/2 or 1/3 if its right label is first, second or third.
 
-    Args:
-        probabilities: float [n_clips, n_labels].
-        labels_index: int [n_clips], the id of each clip's right label, 0 to n_labels - 1.
-    Returns:
-        0 to 1; NaN where there are no clips.
     Source: https://www.kaggle.com/c/freesound-audio-tagging/overview/evaluation
 
     >>> map3(np.array([[0.6, 0.4], [0.3, 0.7]]), np.array([0, 0]))

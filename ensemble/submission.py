@@ -10,21 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ensemble.description import CONFIG, PredictionsError, read_csv
+from ensemble.files import PredictionsError, read_csv
 from ensemble.metrics import best_labels
-
-_INPUTS = ("train.csv", "sample_submission.csv")
 
 
 def submission(fnames: Sequence[str], probabilities: np.ndarray, labels: Sequence[str]) -> pd.DataFrame:
-    """Make the table of a submission.
-
-    Args:
-        fnames: [n_clips], the clips in the order of sample_submission.csv.
-        probabilities: float [n_clips, n_labels].
-        labels: [n_labels].
-    Returns:
-        fname and label, [n_clips].
+    """The table of a submission, fname and label, for [n_clips] names and float [n_clips, n_labels].
 
     >>> submission(["a.wav"], np.array([[0.1, 0.2, 0.3, 0.4]]), ["Bark", "Bell", "Rain", "Saw"]).to_numpy()[0]
     array(['a.wav', 'Saw Rain Bell'], dtype=object)
@@ -38,10 +29,10 @@ def refuse_output(path: Path, fnames: Sequence[str], labels: Sequence[str]) -> N
     elsewhere = "give --output another name"
     if path.exists() and not path.is_file():
         raise PredictionsError(f"{path}: this is a folder or a device, not a file; {elsewhere}")
-    if {path.name.lower(), path.resolve().name.lower()} & set(_INPUTS):
+    if {path.name.lower(), path.resolve().name.lower()} & {"train.csv", "sample_submission.csv"}:
         raise PredictionsError(f"{path}: a submission must not replace the dataset's own table; {elsewhere}")
     for folder in path.resolve().parents:
-        if (folder / CONFIG).exists() and (folder / "labels.json").exists():
+        if (folder / "config.json").exists() and (folder / "labels.json").exists():
             raise PredictionsError(f"{path}: {folder} is a predictions folder, which is only read; {elsewhere}")
     if path.exists() and path.stat().st_size and not _is_submission(path, fnames, labels):
         raise PredictionsError(

@@ -1,8 +1,8 @@
 """The result table: a row for each predictions folder, and one for their ensemble."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,11 +11,8 @@ from ensemble.combine import combined_oof
 from ensemble.metrics import accuracy, map3
 from ensemble.predictions import PredictionsFolder
 
-_HEADER = ("model", "parameters", "folds", "clips", "accuracy", "MAP@3", "predictions")
 
-
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One row; accuracy and map3 are out-of-fold, over n_clips training clips, NaN where there are none."""
 
     model: str
@@ -35,10 +32,9 @@ class Row:
 
 def folder_row(folder: PredictionsFolder) -> Row:
     """The row of one folder."""
-    n_finished = len(folder.finished)
-    folds = f"{n_finished}" if n_finished == folder.n_folds else f"{n_finished} of {folder.n_folds}"
-    config = folder.config
-    return Row(config["model"], config["n_parameters"], folds, *_scores(folder, folder.oof()), str(folder.path))
+    folds = f"{len(folder.finished)} of {folder.n_folds}" if folder.missing else f"{folder.n_folds}"
+    scores = _scores(folder, folder.oof())
+    return Row(folder.config["model"], folder.config["n_parameters"], folds, *scores, str(folder.path))
 
 
 def ensemble_row(folders: Sequence[PredictionsFolder], weights: Sequence[float]) -> Row:
@@ -50,31 +46,26 @@ def ensemble_row(folders: Sequence[PredictionsFolder], weights: Sequence[float])
 
 
 def result_table(folders: Sequence[PredictionsFolder], weights: Sequence[float]) -> list[str]:
-    """The lines of the table of some folders, with a row for their ensemble if they are several, and its notes.
+    """The lines of the table of some folders, with a row for their ensemble if they are several, and a note where
+    they score different clips, so that their rows cannot be compared.
 
     Folders that lie side by side are named without the folder that they lie in.
     """
-    rows = [folder_row(folder).cells() for folder in folders]
+    rows, notes = [folder_row(folder) for folder in folders], []
     if len({folder.path.parent for folder in folders}) == 1:
-        rows = [(*cells[:-1], Path(cells[-1]).name or cells[-1]) for cells in rows]
-    notes = []
+        rows = [row._replace(predictions=Path(row.predictions).name or row.predictions) for row in rows]
     if len(folders) > 1:
-        rows.append(ensemble_row(folders, weights).cells())
-        notes = _scored_note(folders)
-    return [*table(_HEADER, rows, right=range(1, 6)), *notes]
-
-
-def _scored_note(folders: Sequence[PredictionsFolder]) -> list[str]:
-    """What to say where the folders have scores for different clips, so that their rows cannot be compared."""
-    scored = np.array([folder.scored for folder in folders])
-    if (scored == scored[0]).all():
-        return []
-    pairs = zip(scored.sum(axis=1), folders, strict=True)
-    counts = listed((f"{n_clips:,} in {folder.path}" for n_clips, folder in pairs), most=20)
-    return [
-        f"note: the folders score different training clips ({counts}); "
-        f"the ensemble's row is over the {scored.all(axis=0).sum():,} clips that all of them score"
-    ]
+        rows.append(ensemble_row(folders, weights))
+        scored = np.array([folder.scored for folder in folders])
+        if (scored != scored[0]).any():
+            pairs = zip(scored.sum(axis=1), folders, strict=True)
+            counts = listed((f"{n_clips:,} in {folder.path}" for n_clips, folder in pairs), most=20)
+            notes = [
+                f"note: the folders score different training clips ({counts}); the ensemble's row is over the "
+                f"{scored.all(axis=0).sum():,} clips that all of them score"
+            ]
+    header = ("model", "parameters", "folds", "clips", "accuracy", "MAP@3", "predictions")
+    return [*table(header, (row.cells() for row in rows), right=range(1, 6)), *notes]
 
 
 def _scores(folder: PredictionsFolder, oof: np.ndarray) -> tuple[int, float, float]:

@@ -53,12 +53,11 @@ def _featurize(command: Command, arguments: list[str]) -> int:
     check(settings)
     try:
         return _run(command, settings)
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise EarmarkError(
-            f"{error.filename or settings.data.cache_folder}: {error.strerror or error}; {_RESUME}"
-        ) from error
+        where = f"{error.filename}: " if error.filename else ""
+        raise EarmarkError(f"{where}{error.strerror or error}; {_RESUME}") from error
 
 
 def _run(command: Command, settings: Settings) -> int:

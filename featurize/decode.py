@@ -10,8 +10,9 @@ import io
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,8 +20,7 @@ import numpy as np
 import soundfile as sf
 import xxhash
 
-from featurize.buffers import Buffers
-from featurize.wav_header import HEAD_BYTES, head_with_sizes, plain_header, wav_data
+from featurize.wav_header import HEAD_BYTES, head_with_sizes, read_wav
 
 HELD_BYTES = 1 << 26  # a larger file is not held in memory
 _BLOCK = 1 << 20  # samples a read
@@ -50,6 +50,23 @@ class ChangedError(ReadError):
 
     def __init__(self, what: str = "changed since it was planned; touch it and run featurize again to take it in"):
         super().__init__(what)
+
+
+class Buffers:
+    """Arrays by name, in memory that is used again from clip to clip: each fresh page of 4 KB costs a page fault.
+
+    They are for one thread; an array is valid until its name is taken again.
+    """
+
+    def __init__(self):
+        self._kept: dict[str, np.ndarray] = {}
+
+    def take(self, name: str, shape: tuple[int, ...], dtype: str = "float32") -> np.ndarray:
+        """An array of any content."""
+        n_bytes = prod(shape) * np.dtype(dtype).itemsize
+        if name not in self._kept or len(self._kept[name]) < n_bytes:
+            self._kept[name] = np.empty(n_bytes + n_bytes // 8, np.uint8)
+        return self._kept[name][:n_bytes].view(dtype).reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -82,37 +99,31 @@ class Recording:
             ReadError: it cannot be read, is not a file, or changed while it was read.
         """
         self.header, self.sample_rate, self.truncated = header, header.native_rate, False
-        self._buffers = buffers or Buffers()
-        self._data: memoryview | None = memoryview(source) if isinstance(source, bytes) else None
-        self._file: BinaryIO | None = None
-        if self._data is not None:
-            self.size, self.mtime_ns, self.digest = len(source), 0, xxhash.xxh3_128_hexdigest(source)
+        self._buffers, self._file = buffers or Buffers(), None
+        if isinstance(source, bytes):
+            self.size, self.mtime_ns, self._data = len(source), 0, source
+            self.digest = xxhash.xxh3_128_hexdigest(source)
             return
-        try:
-            self._file = _open(source)
-            self.size, self.mtime_ns = self._look()
-            if self.size <= HELD_BYTES:
-                self._data = self._read_all()
-                self.digest = xxhash.xxh3_128_hexdigest(self._data)
-            else:
-                self.digest = _hashed(self._file)
-            self._check_unchanged()
-            if self._data is not None:
-                self.close()
-        except BaseException as error:
-            self.close()
-            if isinstance(error, OSError) and not isinstance(error, ReadError):
+        with ExitStack() as opened:
+            try:
+                self._file = opened.enter_context(_open(source))
+                self.size, self.mtime_ns = self._look()
+                self._data = self._read_all() if self.size <= HELD_BYTES else None
+                self.digest = _hashed(self._file) if self._data is None else xxhash.xxh3_128_hexdigest(self._data)
+                self._check_unchanged()
+            except ReadError:
+                raise
+            except OSError as error:
                 raise ReadError.of(error) from error
-            raise
+            if self._data is None:
+                opened.pop_all()  # to be read again
+            else:
+                self._file = None
 
     def __enter__(self) -> "Recording":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
         if self._file:
             self._file.close()
             self._file = None
@@ -150,7 +161,9 @@ class Recording:
                     for block in _blocks(file, self.header.native_samples):
                         n_samples += len(block)
                         mono = _mono(block, np.empty(len(block), np.float32))
-                        yield mono if has_integers else _finite(mono)
+                        if not (has_integers or np.isfinite([mono.min(), mono.max()]).all()):
+                            raise DecodeError("samples must be finite, got NaN or infinity")
+                        yield mono
             except sf.LibsndfileError as error:
                 reason = error.error_string.strip(". ")
                 raise DecodeError(f"not a recording that libsndfile can decode ({reason})") from error
@@ -159,9 +172,8 @@ class Recording:
 
     def _plain(self) -> np.ndarray | None:
         """int16 [n, channels]: the samples of a plain 16-bit wav in memory; None for any other recording."""
-        if self._data is None or not (wav := plain_header(self._data[:HEAD_BYTES], self.size)):
-            return None
-        if not wav.is_int16 or wav.rate != self.header.native_rate:
+        wav = self._data and read_wav(io.BytesIO(self._data[:HEAD_BYTES]), self.size)
+        if not wav or not wav.is_plain or wav.bits != 16 or wav.rate != self.header.native_rate:
             return None
         samples = np.frombuffer(self._data, "<i2", wav.n_samples * wav.channels, wav.offset)
         return samples.reshape(-1, wav.channels)[: self.header.native_samples]
@@ -202,8 +214,9 @@ def read_header(source: Path | bytes) -> Header:
     with io.BytesIO(source) if isinstance(source, bytes) else _open(source) as stream:
         size = stream.seek(0, os.SEEK_END)
         stream.seek(0)
-        if plain := plain_header(stream.read(HEAD_BYTES), size):
-            return Header(plain.rate, plain.n_samples)
+        wav = read_wav(io.BytesIO(stream.read(HEAD_BYTES)), size)
+        if wav and wav.is_plain:
+            return Header(wav.rate, wav.n_samples)
         try:
             with _decoding(stream) as (file, _):
                 header = Header(file.samplerate, _n_samples(file, size))
@@ -277,8 +290,10 @@ class _Stream:
 @contextmanager
 def _decoding(file: BinaryIO) -> Iterator[tuple[sf.SoundFile, bool]]:
     """Open a recording with libsndfile; also whether the file ends before its samples do."""
-    wav = wav_data(file)
-    lacks_data = bool(wav and wav.truncated) or _is_cut_ogg(file)
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    wav = read_wav(file, size)
+    lacks_data = bool(wav and wav.truncated) or _is_cut_ogg(file, size)
     stream = _Stream(file, head_with_sizes(file, wav) if wav and wav.streamed else b"")
     file.seek(0)
     try:
@@ -324,7 +339,7 @@ def _absurd(sample_rate: int, n_samples: int) -> str:
     return ""
 
 
-def _is_cut_ogg(file: BinaryIO) -> bool:
+def _is_cut_ogg(file: BinaryIO, size: int) -> bool:
     """Whether an Ogg file ends before its last page, the one that is marked as the end of its stream.
 
     Source: RFC 3533, section 6: "OggS", version, flags (4: last page), ..., the number of segments in byte 26.
@@ -332,7 +347,7 @@ def _is_cut_ogg(file: BinaryIO) -> bool:
     file.seek(0)
     if file.read(4) != b"OggS":
         return False
-    file.seek(max(0, file.seek(0, os.SEEK_END) - _OGG_TAIL))
+    file.seek(max(0, size - _OGG_TAIL))
     tail = file.read(_OGG_TAIL)
     page = tail[tail.rfind(b"OggS\0") :]
     segments = page[27 : 27 + page[26]] if len(page) > 26 else b""
@@ -350,9 +365,3 @@ def _mono(block: np.ndarray, out: np.ndarray) -> np.ndarray:
         out += block[:, channel]
     out *= scale
     return out
-
-
-def _finite(samples: np.ndarray) -> np.ndarray:
-    if len(samples) and not (np.isfinite(samples.min()) and np.isfinite(samples.max())):
-        raise DecodeError("samples must be finite, got NaN or infinity")
-    return samples

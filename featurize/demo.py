@@ -1,4 +1,4 @@
-"""A small labelled dataset made by synthesis, for trying the commands without recordings, as FSDKaggle2018 lies:
+"""A small labelled dataset made by synthesis, laid out as FSDKaggle2018 is, for trying the commands:
 
     train.csv               fname,label,manually_verified
     sample_submission.csv   fname,label (the same three labels in every row)

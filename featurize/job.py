@@ -23,8 +23,7 @@ from cache.storage import Storage, each
 from cache.writer import GroupWriter
 from common import EarmarkError
 from common.text import escaped
-from featurize.buffers import Buffers
-from featurize.decode import ChangedError, DecodeError, Header, ReadError, Recording
+from featurize.decode import Buffers, ChangedError, DecodeError, Header, ReadError, Recording
 from featurize.features import KINDS, Need, inputs, need_of
 from featurize.resample import cut, longest, sounding
 
@@ -114,8 +113,11 @@ def run_job(job: Job, durable: bool = False, before_commit: Callable[[], None] =
         for slot, source in zip(lacking, sources, strict=True):
             of_slot = [output for output in outputs if output.lacks(slot)]
             _fill(slot, source, of_slot, buffers)
-            if job.stop_on_error:
-                _stop_if_failed(slot, of_slot)
+            results = (output.results[slot.number] for output in of_slot)
+            failed = [result for result in results if result.status == Status.FAILED or result.retry]
+            if job.stop_on_error and failed:
+                path = escaped(slot.folder / slot.file)
+                raise StoppedError(f"{path}: {failed[0].reason}; stopped, as --on-error stop asks")
         return [output.writer.commit(output.results.values(), computed_by()) for output in outputs]
 
 
@@ -143,7 +145,6 @@ class _Output:
             target.earlier,
             durable,
             before_commit,
-            keep_retries=True,
             memory=buffers.take(f"chunk {number}", shape, target.specification.dtype),
         )
         kept = self.writer.kept.items()
@@ -181,17 +182,10 @@ class _Output:
         self._note(slot, digest, 0.0, status=Status.FAILED, reason=reason, retry=retry)
 
     def _note(self, slot: Slot, digest: str, largest: float, **result) -> None:
-        self.results[slot.number] = SlotResult(
-            slot=slot.number,
-            digest=digest,
-            value=self.kind.value(self.specification, largest),
-            file=slot.file,
-            size=slot.size,
-            mtime_ns=slot.mtime_ns,
-            native_rate=max(0, slot.header.native_rate),
-            native_samples=slot.header.native_samples,
-            **result,
-        )
+        header, value = slot.header, self.kind.value(self.specification, largest)
+        of_file = {"file": slot.file, "size": slot.size, "mtime_ns": slot.mtime_ns}
+        of_file |= {"native_rate": max(0, header.native_rate), "native_samples": header.native_samples}
+        self.results[slot.number] = SlotResult(slot=slot.number, digest=digest, value=value, **of_file, **result)
 
 
 def _sources(slots: list[Slot]) -> Iterator[object]:
@@ -223,19 +217,17 @@ def _fill(slot: Slot, source: object, outputs: list[_Output], buffers: Buffers) 
                 raise ChangedError()
             for trim_db in {output.need.trim_db: None for output in outputs}:
                 alike = [output for output in outputs if output.need.trim_db == trim_db]
-                _compute(slot, recording, trim_db, alike, buffers)
+                _compute(slot, recording, trim_db, alike)
     except (DecodeError, ReadError) as error:
         for output in filter(lambda output: output.lacks(slot), outputs):
             output.fail(slot, digest, str(error), retry=isinstance(error, ReadError))
 
 
-def _compute(
-    slot: Slot, recording: Recording, trim_db: float | None, outputs: list[_Output], buffers: Buffers
-) -> None:
+def _compute(slot: Slot, recording: Recording, trim_db: float | None, outputs: list[_Output]) -> None:
     """Write the features of outputs that trim alike: one pass for their largest numbers, one for the features."""
     largest = dict.fromkeys(outputs, 0.0)
     try:
-        passes = _passes(recording, trim_db, {output.need for output in outputs}, buffers)
+        passes = _passes(recording, trim_db, {output.need for output in outputs})
         for need, block in passes():
             for output in outputs:
                 if output.need == need:
@@ -256,7 +248,7 @@ def _compute(
 
 
 def _passes(
-    recording: Recording, trim_db: float | None, needs: set[Need], buffers: Buffers
+    recording: Recording, trim_db: float | None, needs: set[Need]
 ) -> Callable[[], Iterable[tuple[Need, np.ndarray]]]:
     """A function that goes through a recording and gives what `inputs` gives, each time it is called."""
     rate, n_samples = recording.sample_rate, recording.header.native_samples
@@ -265,7 +257,7 @@ def _passes(
         samples = recording.samples()
         if trim_db is not None:
             samples = samples[slice(*sounding([samples], trim_db))]
-        whole = list(inputs([samples], rate, needs, buffers, is_whole=True))
+        whole = list(inputs([samples], rate, needs, is_whole=True))
         return lambda: whole
     start, stop = (0, n_samples) if trim_db is None else sounding(recording.blocks(), trim_db)
     size = max(1, BLOCK_SAMPLES * n_samples // most_samples)
@@ -275,12 +267,4 @@ def _passes(
             for first in range(0, len(block), size):
                 yield block[first : first + size]
 
-    return lambda: inputs(blocks(), rate, needs, buffers)
-
-
-def _stop_if_failed(slot: Slot, outputs: list[_Output]) -> None:
-    for output in outputs:
-        result = output.results[slot.number]
-        if result.status == Status.FAILED or result.retry:
-            path = escaped(slot.folder / slot.file)
-            raise StoppedError(f"{path}: {result.reason}; stopped, as --on-error stop asks")
+    return lambda: inputs(blocks(), rate, needs)

@@ -119,7 +119,7 @@ def _cluster(options: Options) -> AbstractContextManager:
     """The cluster that jobs are to run on; None for this machine."""
     if options.engine != "dask":
         return nullcontext()
-    from featurize.on_dask import Cluster  # here, as dask.distributed is an extra, and takes a second to import
+    from common.on_dask import Cluster  # here, as dask.distributed is an extra, and takes a second to import
 
     return Cluster(options.scheduler)
 
@@ -127,7 +127,9 @@ def _cluster(options: Options) -> AbstractContextManager:
 def _run_jobs(todo: Todo, options: Options, hold: Hold, cluster) -> Iterator[Job]:
     function = partial(run_job, durable=options.fsync)
     if cluster is not None:
-        return cluster.run_jobs(function, todo.jobs, hold, todo.dataset.folder)
+        from featurize.on_dask import run_on_cluster
+
+        return run_on_cluster(cluster, function, todo.jobs, hold, todo.dataset.folder)
     function = partial(function, before_commit=hold.check)
     return run_jobs(function, todo.jobs, options.jobs or cpu_count(), options.engine)
 

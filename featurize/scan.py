@@ -5,11 +5,12 @@ slot that it had, so that an unmounted disk costs nothing. All is done by arrays
 without a million objects.
 """
 
+import io
 import os
 import posixpath
 import stat
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ from cache.layout import n_chunks, pack
 from cache.storage import Storage, each
 from featurize.datasets import Dataset
 from featurize.decode import digest, read_header
-from featurize.wav_header import HEAD_BYTES, plain_header
+from featurize.wav_header import HEAD_BYTES, read_wav
 
 ABSENT = -1  # the size and the time of a file that cannot be seen
 UNREADABLE = -1  # the rate of a file that cannot be read
@@ -73,8 +74,9 @@ class Recordings:
                 header = read_header(self.folder.path(file))
             else:
                 size = int(self.look(pd.Series([file]))[0, 0])
-                if plain := plain_header(self.folder.read(file, HEAD_BYTES), size):  # not the whole object
-                    return plain.rate, plain.n_samples
+                wav = read_wav(io.BytesIO(self.folder.read(file, HEAD_BYTES)), size)
+                if wav and wav.is_plain:  # no need of the whole object
+                    return wav.rate, wav.n_samples
                 header = read_header(self.folder.read(file))
         except OSError:
             return UNREADABLE, 0
@@ -100,17 +102,39 @@ class Scan:
 
     slots: np.ndarray
     plan: pd.DataFrame
-    n_new: int = 0
-    n_changed: int = 0
-    missing: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    n_new: int
+    n_changed: int
+    missing: np.ndarray
 
 
 def scan(dataset: Dataset, plan: pd.DataFrame, recordings: Recordings) -> Scan:
     """Find or make a slot for each clip; new slots go into new groups."""
-    looks = recordings.look(dataset.clips["file"])
-    found = _find_known(dataset, plan, recordings, looks)
-    _plan_new(found, dataset, plan, recordings, looks)
-    return found
+    files = dataset.clips["file"]
+    looks, last = recordings.look(files), _last_slots(plan["file"], files)
+    slots, absent, known = last.copy(), looks[0] == ABSENT, np.flatnonzero(last >= 0)
+    missing, grown = known[absent[known]], plan
+    planned = plan[["size", "mtime_ns"]].to_numpy()[last[known]].T
+    differs = known[(planned != looks[:, known]).any(axis=0) & ~absent[known]]
+    if len(differs):
+        grown = plan.copy()
+        slots[differs] = _former_slots(files.iloc[differs], looks[:, differs], grown, recordings)
+    new = np.flatnonzero(slots < 0)
+    rates, samples = recordings.headers(files.iloc[new])
+    kept = (rates == UNREADABLE) & (last[new] >= 0)  # what cannot be read keeps the slot that it had
+    slots[new[kept]] = last[new[kept]]
+    missing = np.sort(np.append(missing, new[kept]))
+    missing = missing[plan["size"].to_numpy()[slots[missing]] != ABSENT]  # those that have features
+    new, rates, samples = new[~kept], rates[~kept], samples[~kept]
+    n_changed = int((last[new] >= 0).sum())
+    slots[new] = np.arange(len(plan), len(plan) + len(new))
+    if len(new):
+        # A file that could not be read is planned as one that was not there: it gets another slot once it can be.
+        sizes, times = np.where(rates == UNREADABLE, ABSENT, looks[:, new])
+        group = pack(samples, np.maximum(rates, 0), n_chunks(plan))
+        rows = {"file": files.iloc[new].array, "size": sizes, "mtime_ns": times, "digest": "", "group": group}
+        rows |= {"native_rate": np.maximum(rates, 0), "native_samples": samples}
+        grown = pd.concat([grown, pd.DataFrame(rows)[plan.columns]], ignore_index=True)
+    return Scan(slots, grown, len(new) - n_changed, n_changed, missing)
 
 
 def merge_clips(
@@ -135,71 +159,35 @@ def merge_clips(
     return merged[[*_FIRST_COLUMNS, *others, "slot"]], unlisted
 
 
-def equal_recordings(
-    clips: pd.DataFrame, digests: pa.Array, has_sound: np.ndarray
-) -> dict[str, list[pd.DataFrame]]:
-    """Recordings that are there twice, by what that means: the rows of each set of equal ones.
+def equal_recordings(clips: pd.DataFrame, digests: pa.Array, has_sound: np.ndarray) -> dict[str, pd.DataFrame]:
+    """The clips whose recording is there twice, by what that means.
 
     In train and test they are a leak, under two labels an error of labelling.
 
     Args:
         clips: the clip table. digests: text [slots], "" where not known. has_sound: bool [clips]; those without are
             all equal and mean nothing.
+    Returns:
+        rows of the clip table, with a column `recording`: a number that equal ones share.
     """
     slots = clips["slot"].to_numpy()
     number = digests.dictionary_encode().indices.to_numpy()[slots]
     known = pc.not_equal(digests, "").to_numpy(zero_copy_only=False)[slots] & has_sound
     twice = known & (np.bincount(number[known], minlength=len(digests))[number] > 1)
-    kinds: dict[str, list[pd.DataFrame]] = {}
-    for _, equal in clips[twice].groupby(number[twice], sort=False):
-        kinds.setdefault(_kind_of_equal(equal), []).append(equal)
-    return kinds
+    equal = clips[twice].assign(recording=number[twice])
+    n_splits, n_labels = (equal.groupby("recording")[name].transform("nunique") for name in ("split", "label"))
+    kinds = {
+        "in train and test (a leak)": n_splits > 1,
+        "under two labels (one is wrong)": (n_splits == 1) & (n_labels > 1),
+        "listed more than once": (n_splits == 1) & (n_labels == 1),
+    }
+    return {kind: equal[rows] for kind, rows in kinds.items() if rows.any()}
 
 
 def text_array(column: pd.Series) -> pa.Array:
     """A column of text as one Arrow array; a table that has grown holds it in pieces."""
     texts = pa.array(column, pa.large_string())
     return texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
-
-
-def _kind_of_equal(equal: pd.DataFrame) -> str:
-    if equal["split"].nunique() > 1:
-        return "in train and test (a leak)"
-    return "under two labels (one is wrong)" if equal["label"].nunique() > 1 else "listed more than once"
-
-
-def _find_known(dataset: Dataset, plan: pd.DataFrame, recordings: Recordings, looks: np.ndarray) -> Scan:
-    """The slots of files that the plan knows as they are, -1 for the others."""
-    files, absent = dataset.clips["file"], looks[0] == ABSENT
-    slots = _last_slots(plan["file"], files)
-    known = np.flatnonzero(slots >= 0)
-    planned = plan[["size", "mtime_ns"]].to_numpy()[slots[known]].T
-    differs = known[(planned != looks[:, known]).any(axis=0) & ~absent[known]]
-    gone = known[absent[known]]
-    found = Scan(slots, plan, missing=_with_features(plan, gone, slots[gone]))
-    if len(differs):
-        found.plan = plan.copy()
-        slots[differs] = _former_slots(files.iloc[differs], looks[:, differs], found.plan, recordings)
-        found.n_changed = int((slots[differs] < 0).sum())
-    return found
-
-
-def _plan_new(found: Scan, dataset: Dataset, plan: pd.DataFrame, recordings: Recordings, looks: np.ndarray) -> None:
-    """Append a slot for each file that has none; one that cannot be read keeps the slot that it had before."""
-    files, new = dataset.clips["file"], np.flatnonzero(found.slots < 0)
-    headers = recordings.headers(files.iloc[new])
-    before = _last_slots(plan["file"], files.iloc[new])
-    kept = (headers[0] == UNREADABLE) & (before >= 0)
-    found.slots[new[kept]] = before[kept]
-    found.missing = np.sort(np.append(found.missing, _with_features(plan, new[kept], before[kept])))
-    found.n_changed -= int(kept.sum())
-    new, headers = new[~kept], headers[:, ~kept]
-    found.n_new = len(new) - found.n_changed
-    found.slots[new] = np.arange(len(plan), len(plan) + len(new))
-    if len(new):
-        rows = _new_rows(files.iloc[new], looks[:, new], headers)
-        rows["group"] = pack(rows["native_samples"].to_numpy(), rows["native_rate"].to_numpy(), n_chunks(plan))
-        found.plan = pd.concat([found.plan, rows[plan.columns]], ignore_index=True)
 
 
 def _last_slots(planned: pd.Series, files: pd.Series) -> np.ndarray:
@@ -217,56 +205,25 @@ def _former_slots(files: pd.Series, looks: np.ndarray, plan: pd.DataFrame, recor
 
     Notes the new times of files that were only touched in the plan.
     """
-    of_files = plan["file"][plan["file"].isin(files)]
-    slots = of_files.groupby(of_files).indices
-    known = plan[plan["file"].isin(files) & (plan["digest"] != "")]
+    versions = plan[plan["file"].isin(files)]
+    rows_of = versions.groupby("file").indices
+    known = versions[versions["digest"] != ""]
     sizes = set(zip(known["file"], known["size"], strict=True))
     alike = [file for file, size in zip(files, looks[0].tolist(), strict=True) if (file, size) in sizes]
     digest_of = dict(zip(alike, each(recordings.digest, alike, recordings.folder), strict=True))
-    return [
-        _former_slot(file, look, of_files.index[slots[file]], plan, digest_of)
-        for file, look in zip(files, looks.T.tolist(), strict=True)
-    ]
-
-
-def _former_slot(
-    file: str, look: list[int], slots: pd.Index, plan: pd.DataFrame, digest_of: dict[str, str | None]
-) -> int:
-    before = plan.loc[slots[::-1], ["size", "mtime_ns", "digest"]]  # latest first
-    for slot in before.index[(before["size"] == look[0]) & (before["mtime_ns"] == look[1])]:
-        return slot
-    candidates = before.index[(before["size"] == look[0]) & (before["digest"] != "")]
-    if len(candidates):
-        if digest_of[file] is None:  # it cannot be read now
-            return before.index[0]
-        for slot in candidates[before["digest"][candidates] == digest_of[file]]:
-            plan.at[slot, "mtime_ns"] = look[1]
-            return slot
-    return -1
-
-
-def _with_features(plan: pd.DataFrame, clips: np.ndarray, slots: np.ndarray) -> np.ndarray:
-    """Those of the clips whose slot was planned from a file."""
-    return clips[plan["size"].to_numpy()[slots] != ABSENT]
-
-
-def _new_rows(files: pd.Series, looks: np.ndarray, headers: np.ndarray) -> pd.DataFrame:
-    """A row of the plan for each file, but for its group.
-
-    A file that could not be read is planned as one that was not there: once it can be, it gets a slot of its own.
-    """
-    rates, samples = headers
-    sizes, times = np.where(rates == UNREADABLE, ABSENT, looks)
-    return pd.DataFrame(
-        {
-            "file": files.reset_index(drop=True),
-            "size": sizes,
-            "mtime_ns": times,
-            "digest": "",
-            "native_rate": np.maximum(rates, 0),
-            "native_samples": samples,
-        }
-    )
+    slots = []
+    for file, (size, mtime_ns) in zip(files, looks.T.tolist(), strict=True):
+        before = versions.iloc[rows_of[file][::-1]]  # latest first
+        same_size = before[before["size"] == size]
+        same = same_size.index[same_size["mtime_ns"] == mtime_ns]
+        if not len(same) and file in digest_of:
+            if digest_of[file] is None:  # it cannot be read now
+                same = before.index
+            else:
+                same = same_size.index[same_size["digest"] == digest_of[file]]
+                plan.loc[same[:1], "mtime_ns"] = mtime_ns
+        slots.append(int(same[0]) if len(same) else -1)
+    return slots
 
 
 def _is_listed(before: pd.DataFrame, listed: pd.DataFrame) -> np.ndarray:

@@ -134,10 +134,6 @@ def check(settings: Settings) -> None:
     for (flag, (low, high)), value in zip(_LIMITS.items(), (*given, run.jobs, data.limit), strict=True):
         if value is not None and not low <= value <= high:
             raise SettingsError(f"--{flag}: must be from {low} to {high}, got {value}; give one in that range")
-    _check_engine(run)
-
-
-def _check_engine(run: Options) -> None:
     dask = run.engine == "dask"
     if dask and not run.scheduler:
         raise SettingsError(

@@ -48,7 +48,8 @@ def plan_lines(todo: Todo) -> Iterator[str]:
         what = f"{n_chunks:,} chunks to write" if n_chunks else "nothing to do"
         yield f"{store.storage}: {what}" + ("" if store.asked else " (not asked for, kept up to date)")
         if n_chunks and store.versions != computed_by():
-            others = _differing(store.versions)
+            begun = ((name, store.versions.get(name), now) for name, now in computed_by().items())
+            others = listed(f"{name} {version}" for name, version, now in begun if version != now)
             yield f"{store.storage}: begun with other library versions ({others}); --force computes all again"
         yield from _upsampled(todo, store.specification.sample_rate)
     free = "" if todo.free_bytes is None else f", {todo.free_bytes / 1e9:,.1f} GB free"
@@ -71,13 +72,14 @@ def summary_lines(todo: Todo, summary: Summary, seconds: float) -> Iterator[str]
         yield f"empty: {_named(todo, todo.clips.iloc[summary.empty])}"
     if len(summary.truncated):
         yield f"truncated, used as far as they go: {_named(todo, todo.clips.iloc[summary.truncated])}"
-    for name, row in zip(clip_names(todo.clips, todo.clips.iloc[summary.failed]), summary.failed, strict=True):
-        yield f"failed: {name}: {escaped(summary.reasons[row])}"
-    for name, row in zip(clip_names(todo.clips, todo.clips.iloc[summary.kept]), summary.kept, strict=True):
-        yield f"could not be read, so its former features are kept: {name}: {escaped(summary.reasons[row])}"
+    for what, rows in (
+        ("failed", summary.failed),
+        ("could not be read, so its former features are kept", summary.kept),
+    ):
+        for name, row in zip(clip_names(todo.clips, todo.clips.iloc[rows]), rows, strict=True):
+            yield f"{what}: {name}: {escaped(summary.reasons[row])}"
     yield from _unlisted(todo)
-    for kind, sets in equal_recordings(todo.clips, text_array(todo.plan()["digest"]), todo.seconds() > 0).items():
-        yield f"equal recordings {kind}: {listed(' = '.join(clip_names(todo.clips, rows)) for rows in sets)}"
+    yield from _equal(todo)
     yield from (f"store: {store.storage}" for store in todo.stores if store.asked)
 
 
@@ -127,12 +129,18 @@ def _named(todo: Todo, clips: pd.DataFrame) -> str:
 
 def _unlisted(todo: Todo) -> Iterator[str]:
     if len(todo.unlisted):
-        what = (
-            "removed from the clip table"
-            if todo.pruned
-            else "kept for training and prediction (--prune removes them)"
-        )
+        what = "kept for training and prediction (--prune removes them)"
+        what = "removed from the clip table" if todo.pruned else what
         yield f"{len(todo.unlisted):,} clips that the dataset does not list, {what}: {_named(todo, todo.unlisted)}"
+
+
+def _equal(todo: Todo) -> Iterator[str]:
+    digests = text_array(todo.plan()["digest"])
+    for kind, rows in equal_recordings(todo.clips, digests, todo.seconds() > 0).items():
+        sets: dict[int, list[str]] = {}
+        for recording, name in zip(rows["recording"], clip_names(todo.clips, rows), strict=True):
+            sets.setdefault(recording, []).append(name)
+        yield f"equal recordings {kind}: {listed(' = '.join(names) for names in sets.values())}"
 
 
 def _upsampled(todo: Todo, sample_rate: int) -> Iterator[str]:
@@ -140,9 +148,3 @@ def _upsampled(todo: Todo, sample_rate: int) -> Iterator[str]:
     below = rates[(rates > 0) & (rates < sample_rate)]
     if len(below):
         yield f"{len(below):,} recordings are upsampled to {sample_rate} Hz, from {np.min(below)} Hz at the lowest"
-
-
-def _differing(versions: dict[str, str]) -> str:
-    return listed(
-        f"{name} {versions.get(name)}" for name, now in computed_by().items() if versions.get(name) != now
-    )

@@ -13,38 +13,31 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-HEAD_BYTES = 512  # what `plain_header` looks at
+HEAD_BYTES = 512  # enough of a plain wav for `read_wav`
 _MOST_BYTES = 0xFFFFFFFF
-_UNKNOWN = (0, _MOST_BYTES)
+_FORMAT = struct.Struct("<HHIIHH")  # tag, channels, rate, bytes a second, bytes a sample of all channels, bits
 _MOST_CHUNKS = 10_000  # a file with more before its samples is not walked to its end
-_START = struct.Struct("<4sI4s4sIHHIIHH")  # RIFF size WAVE fmt_ 16 tag channels rate byte_rate block_align bits
 _PCM, _FLOAT = 1, 3
 _PLAIN_WIDTHS = {(_PCM, 8), (_PCM, 16), (_PCM, 24), (_PCM, 32), (_FLOAT, 32), (_FLOAT, 64)}  # bits a sample
 
 
 @dataclass(frozen=True)
-class PlainWav:
-    """A wav whose header says all: rate in Hz, samples per channel, channels, where samples begin, their form."""
+class Wav:
+    """What a wav says of its samples: channels, rate (Hz), bytes a sample of all channels, bits a sample.
 
-    rate: int
-    n_samples: int
-    channels: int
-    offset: int
-    is_int16: bool
-
-
-@dataclass(frozen=True)
-class WavData:
-    """A wav's data chunk: where it begins, bytes that it claims, bytes that are there, bytes of a sample frame.
-
-    streamed: the header leaves the size out.
+    offset: where the samples begin. claimed, available: bytes that the header claims, and that the file has from
+    there on. streamed: the header leaves the size out. is_plain: `read_wav` tells all of it as libsndfile does.
     """
 
+    channels: int
+    rate: int
+    block_align: int
+    bits: int
     offset: int
     claimed: int
     available: int
-    block_align: int
     streamed: bool
+    is_plain: bool
 
     @property
     def truncated(self) -> bool:
@@ -54,80 +47,64 @@ class WavData:
     @property
     def n_samples(self) -> int:
         """Samples per channel that are there."""
-        n_bytes = min(self.available, _MOST_BYTES) if self.streamed else min(self.claimed, self.available)
+        n_bytes = min(self.available, _MOST_BYTES if self.streamed else self.claimed)
         return n_bytes // self.block_align
 
 
-def plain_header(head: bytes, file_size: int) -> PlainWav | None:
-    """Read the header of an ordinary wav, from the first `HEAD_BYTES` of the file.
+def read_wav(file: BinaryIO, size: int) -> Wav | None:
+    """Read the header of a wav; None for any other file, and for a wav without a data chunk.
 
-    None for any other file: a format chunk of more than 16 bytes, a chunk that is neither a LIST nor the samples
-    before or behind them, a size that is not the file's, a number that is out of the ordinary. libsndfile reads
-    those. It takes several times as long, and gives the same for plain ones.
+    A plain one has no chunk but LIST between its format, of 16 bytes, and its samples, none behind them, and no
+    number out of the ordinary. libsndfile reads the others; it takes several times as long, and gives the same for
+    plain ones. A chunk whose name is zeros ends the search: it lies in space that a recorder reserved and never
+    wrote.
+
+    Args:
+        file: at its beginning; the first `HEAD_BYTES` tell whether it is plain. size: bytes of the whole file.
     """
-    if len(head) < _START.size:
+    start, form, long_size, is_plain = file.read(12), (0, 0, 0, 0, 1, 0), None, True
+    if start[:4] not in (b"RIFF", b"RF64") or start[8:] != b"WAVE":
         return None
-    riff, size, wave, fmt, fmt_size, tag, channels, rate, byte_rate, block_align, bits = _START.unpack_from(head)
-    ordinary = (
-        (riff, size, wave, fmt, fmt_size) == (b"RIFF", file_size - 8, b"WAVE", b"fmt ", 16)
+    for number, (name, claimed) in enumerate(_chunks(file)):
+        offset = file.tell()
+        if name == b"data":
+            break
+        body = file.read(16).ljust(16, b"\0") if name in (b"fmt ", b"ds64") else b""
+        if name == b"fmt ":
+            form = _FORMAT.unpack(body)
+        if name == b"ds64":
+            (long_size,) = struct.unpack_from("<Q", body, 8)
+        is_plain &= name == b"LIST" and claimed % 2 == 0 if number else (name, claimed) == (b"fmt ", 16)
+        file.seek(offset + claimed + claimed % 2)
+    else:
+        return None
+    tag, channels, rate, byte_rate, block_align, bits = form
+    available, is_riff = size - offset, start[:4] == b"RIFF"
+    streamed = is_riff and available > 0 and claimed in (0, _MOST_BYTES)
+    if streamed and claimed == 0:
+        streamed = not _chunks_follow(file, size)
+    if not is_riff and claimed == _MOST_BYTES and long_size is not None:
+        claimed = long_size
+    is_plain = (
+        is_plain
+        and start[:8] == struct.pack("<4sI", b"RIFF", (size - 8) % 2**32)
         and (tag, bits) in _PLAIN_WIDTHS
         and (block_align, byte_rate) == (channels * bits // 8, rate * block_align)
         and 1 <= channels <= 8
         and 1000 <= rate <= 192_000
+        and 0 < claimed == available
+        and claimed % block_align == 0
     )
-    offset, n_bytes = _data_after_lists(head, _START.size)
-    if ordinary and 0 < n_bytes == file_size - offset and n_bytes % block_align == 0:
-        return PlainWav(rate, n_bytes // block_align, channels, offset, (tag, bits) == (_PCM, 16))
-    return None
+    return Wav(channels, rate, max(1, block_align), bits, offset, claimed, available, streamed, is_plain)
 
 
-def wav_data(file: BinaryIO) -> WavData | None:
-    """Find the data chunk of a wav; None for any other file, and for a wav without one.
-
-    A chunk whose name is zeros ends the search: it lies in space that a recorder reserved and never wrote.
-    """
-    size, block_align, long_size = file.seek(0, os.SEEK_END), 1, None
-    file.seek(0)
-    start = file.read(12)
-    if start[:4] not in (b"RIFF", b"RF64") or start[8:] != b"WAVE":
-        return None
-    for name, claimed in _chunks(file):
-        offset = file.tell()
-        if name == b"data":
-            if start[:4] == b"RF64" and claimed == _MOST_BYTES and long_size is not None:
-                return WavData(offset, long_size, size - offset, max(1, block_align), streamed=False)
-            is_open = start[:4] == b"RIFF" and claimed in _UNKNOWN and size > offset
-            streamed = is_open and not (claimed == 0 and _chunks_follow(file, size))
-            return WavData(offset, claimed, size - offset, max(1, block_align), streamed)
-        body = file.read(16) if name in (b"fmt ", b"ds64") else b""
-        if name == b"fmt " and len(body) >= 14:
-            (block_align,) = struct.unpack_from("<H", body, 12)
-        if name == b"ds64" and len(body) == 16:
-            (long_size,) = struct.unpack_from("<Q", body, 8)
-        file.seek(offset + claimed + claimed % 2)
-    return None
-
-
-def head_with_sizes(file: BinaryIO, wav: WavData) -> bytes:
+def head_with_sizes(file: BinaryIO, wav: Wav) -> bytes:
     """The bytes of a streamed wav before its samples, with the two sizes filled in."""
     file.seek(0)
     head = bytearray(file.read(wav.offset))
     struct.pack_into("<I", head, 4, min(wav.offset + wav.available - 8, _MOST_BYTES))
     struct.pack_into("<I", head, wav.offset - 4, wav.n_samples * wav.block_align)
     return bytes(head)
-
-
-def _data_after_lists(head: bytes, offset: int) -> tuple[int, int]:
-    """Where the samples begin and the bytes that they claim; 0, 0 if any chunk but LIST lies before them."""
-    while offset + 8 <= len(head):
-        name, size = struct.unpack_from("<4sI", head, offset)
-        offset += 8
-        if name == b"data":
-            return offset, size
-        if name != b"LIST" or size % 2:
-            break
-        offset += size
-    return 0, 0
 
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:

@@ -22,7 +22,7 @@ from train.input.dataset import open_dataset
 from train.nets import NETS
 from train.progress import RunProgress
 from train.recipe import RECIPES, AugmentationFlags, PredictionFlags, Recipe, ScheduleFlags, StrataFlags, recipe_for
-from train.results import LIST_DESCRIPTION, ListSettings, find_runs, result_table, runs_table
+from train.results import LIST_DESCRIPTION, ListSettings, result_table, runs_table
 from train.settings import (
     DataFlags,
     FoldFlags,
@@ -81,15 +81,9 @@ def parse(arguments: list[str]) -> Settings:
 
 
 def _parsed(arguments: list[str], recipe: Recipe) -> Settings:
-    default = Flags(
-        data=DataFlags(),
-        folds=SplitFlags(strata=recipe.strata),
-        net=NetFlags(model=tyro.MISSING),
-        schedule=recipe.part(ScheduleFlags),
-        augmentation=recipe.part(AugmentationFlags),
-        prediction=recipe.part(PredictionFlags),
-        hardware=HardwareFlags(),
-    )
+    parts = [recipe.part(group) for group in (ScheduleFlags, AugmentationFlags, PredictionFlags)]
+    split = SplitFlags(strata=recipe.strata)
+    default = Flags(DataFlags(), split, NetFlags(model=tyro.MISSING), *parts, HardwareFlags())
     options = {"description": help_text(_DESCRIPTION), "default": default, "config": (OmitArgPrefixes,)}
     flags = tyro.cli(Flags, prog="python -m train", args=arguments, **options)
     values = {name: value for group in vars(flags).values() for name, value in vars(group).items()}
@@ -99,7 +93,11 @@ def _parsed(arguments: list[str], recipe: Recipe) -> Settings:
 def _act(command: Command, arguments: list[str]) -> int:
     if arguments[:1] == ["ls"]:
         options = {"description": help_text(LIST_DESCRIPTION), "args": arguments[1:]}
-        return _list(command, tyro.cli(ListSettings, prog="python -m train ls", **options))
+        lines, refused = runs_table(tyro.cli(ListSettings, prog="python -m train ls", **options).work)
+        for line in refused:
+            command.say(line)
+        command.result(lines)
+        return DONE
     settings = parse(arguments)
     check(settings)
     check_backend()
@@ -123,15 +121,6 @@ def _act(command: Command, arguments: list[str]) -> int:
         again = " without --force" if settings.force and progress.begun else ""
         command.resume = f"rerun the same command{again} to resume {progress.place}"
     command.result(result_table(folder))
-    return DONE
-
-
-def _list(command: Command, settings: ListSettings) -> int:
-    folders, refused = find_runs(settings.work)
-    lines, unreadable = runs_table(settings.work, folders)
-    for line in refused + unreadable:
-        command.say(line)
-    command.result(lines if folders else f"no runs in {settings.work}")
     return DONE
 
 

@@ -6,7 +6,7 @@ import platform
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,22 +17,15 @@ from train.settings import SettingsError
 BACKENDS = ("tensorflow", "jax", "torch")
 _LIBRARIES = ("earmark", "keras", "numba", "numpy", "pandas", "scikit-learn", "zarr")
 _KEPT = "finished folds and epochs are kept"
-_DISK_FULL = "no space left on device"
 # each backend has classes of its own for a device whose memory is full; these words are theirs
 _MEMORY_FULL = ("out of memory", "outofmemory", "oom when allocating", "allocate memory", "allocator ran out")
 
 
 def check_backend() -> None:
-    """Refuse a KERAS_BACKEND that Keras does not have or that is not installed, before Keras is imported.
-
-    Raises:
-        SettingsError: names the three.
-    """
+    """Refuse a KERAS_BACKEND that Keras does not have or that is not installed, before Keras is imported."""
     name = os.environ.get("KERAS_BACKEND") or BACKENDS[0]
     if name not in BACKENDS:
-        raise SettingsError(
-            f"KERAS_BACKEND must be {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}, got {name!r}; unset it"
-        )
+        raise SettingsError(f"KERAS_BACKEND must be tensorflow, jax or torch, got {name!r}; unset it")
     if not find_spec(name):
         raise SettingsError(
             f"KERAS_BACKEND is {name}, which is not installed; install it, or choose another backend"
@@ -84,7 +77,12 @@ def held_back_stderr() -> Iterator[None]:
 
 def versions(backend: str) -> dict[str, str | None]:
     """Versions of Python, of earmark, of Keras's backend and of the libraries that decide what a run gives."""
-    return {"python": platform.python_version()} | {name: _version(name) for name in (*_LIBRARIES, backend)}
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for name in (*_LIBRARIES, backend):
+        found[name] = None
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def git_revision(package: Path = Path(__file__).parent) -> str | None:
@@ -103,13 +101,10 @@ def git_revision(package: Path = Path(__file__).parent) -> str | None:
 
 @contextmanager
 def in_plain_words(folder: Path) -> Iterator[None]:
-    """Turn what ends a training, and is no fault of the program, into one line that says what is kept.
+    """Turn a disk or a memory that is full, in whatever words a backend says it, into a SettingsError of one line.
 
     Args:
         folder: where the run writes to.
-    Raises:
-        SettingsError: for a disk or a memory that is full, in whatever words a backend says it; other errors as
-            they are.
     """
     try:
         yield
@@ -119,7 +114,7 @@ def in_plain_words(folder: Path) -> Iterator[None]:
         raise SettingsError(f"{error.filename or folder}: {error.strerror or error}; {_KEPT}") from error
     except Exception as error:
         words = f"{type(error).__name__} {error}".lower()
-        if _DISK_FULL in words:  # TensorFlow's words, from its logs
+        if "no space left on device" in words:  # TensorFlow's words, from its logs
             raise SettingsError(f"{folder}: No space left on device; {_KEPT}") from error
         if isinstance(error, MemoryError) or any(full in words for full in _MEMORY_FULL):
             raise SettingsError(
@@ -127,10 +122,3 @@ def in_plain_words(folder: Path) -> Iterator[None]:
                 f"{_KEPT}"
             ) from error
         raise
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

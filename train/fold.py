@@ -2,7 +2,6 @@
 
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -46,9 +45,7 @@ def train_fold(fold: int, dataset: Dataset, folder: PredictionsFolder, progress:
 
     # what the net sees
     keys = clip_keys(dataset.train["clip"])[training]
-    augmentation = Augmentation(
-        recipe, settings.seed, training, keys, windows.lengths[training], windows.shape, windows.kind
-    )
+    augmentation = Augmentation(recipe, settings.seed, windows, training, keys)
     statistics = None
     if windows.kind != "raw":
         by_position = recipe.standardise == "position"
@@ -74,42 +71,33 @@ def train_fold(fold: int, dataset: Dataset, folder: PredictionsFolder, progress:
     n_epochs = recipe.n_epochs(settings.model, len(training))
     compile_model(model, recipe, n_epochs * batches.steps)
     checkpoint = Checkpoint(folder.path / f"checkpoint_{fold}.npz", _identity(folder, fold))
-    state = _resumed(checkpoint, net, model.optimizer, model_path if recipe.keep == "best" else None, progress)
+    best = model_path if recipe.keep == "best" else None
+    try:
+        state = checkpoint.restore(net, model.optimizer, best)
+    except CheckpointError as error:
+        progress.say(f"{checkpoint.path}: {error}; moved to {checkpoint.move_aside().name}, the fold begins anew")
+        state = State()
     if state.epochs:
         progress.say(f"fold {fold}: resumes after epoch {state.epochs} of {n_epochs}")
 
     # train
     batch_size = min(recipe.batch_size, len(training))  # one that there was memory for in training
     predicted = partial(predict, windows=windows, crops=recipe.crops, batch_size=batch_size, mean=recipe.crop_mean)
+    scores = partial(predicted, clips=scored), dataset.label_ids[scored]
+    every = [
+        callbacks.SeedDropout(net, settings.seed, fold),
+        callbacks.Validation(net, *scores, state, n_epochs, recipe.validate_every, recipe.patience, best),
+        callbacks.ErrorOnNaN(fold, recipe.learning_rate),
+        callbacks.report(progress, len(training), recipe.batch_size),
+        *callbacks.tensorboard(folder.path / "logs" / f"fold_{fold}", resumed=state.epochs > 0),
+        callbacks.SaveEpoch(net, state, folder.path / f"history_{fold}.csv", checkpoint),
+    ]
     if state.epochs < n_epochs and not state.out_of_patience(recipe.patience):
+        epochs = {"steps_per_epoch": batches.steps, "initial_epoch": state.epochs, "epochs": n_epochs}
         with Feed(get_batch, first=state.epochs * batches.steps) as feed:
-            model.fit(
-                feed,
-                steps_per_epoch=batches.steps,
-                initial_epoch=state.epochs,
-                epochs=n_epochs,
-                shuffle=False,  # the batches are shuffled already
-                verbose=0,
-                callbacks=[
-                    callbacks.SeedDropout(net, settings.seed, fold),
-                    callbacks.Validation(
-                        net,
-                        partial(predicted, clips=scored),
-                        dataset.label_ids[scored],
-                        state,
-                        n_epochs,
-                        recipe.validate_every,
-                        recipe.patience,
-                        model_path if recipe.keep == "best" else None,
-                    ),
-                    callbacks.ErrorOnNaN(fold, recipe.learning_rate),
-                    callbacks.Report(progress, len(training), recipe.batch_size),
-                    *callbacks.tensorboard(folder.path / "logs" / f"fold_{fold}", resumed=state.epochs > 0),
-                    callbacks.SaveEpoch(net, state, folder.path / f"history_{fold}.csv", checkpoint),
-                ],
-            )
-    if recipe.keep == "best":
-        net.load_weights(model_path)
+            model.fit(feed, **epochs, shuffle=False, verbose=0, callbacks=every)  # the feed has shuffled already
+    if best is not None:
+        net.load_weights(best)
     else:
         model.optimizer.finalize_variable_values(model.trainable_weights)  # their EMA, if there is one
         callbacks.save_model(net, model_path)
@@ -122,7 +110,7 @@ def train_fold(fold: int, dataset: Dataset, folder: PredictionsFolder, progress:
     # write
     result = {
         "epochs": state.epochs,
-        "kept_epoch": state.best_epoch if recipe.keep == "best" else state.epochs,
+        "kept_epoch": state.epochs if best is None else state.best_epoch,
         "seconds": round(state.seconds + time.monotonic() - started, 3),
     }
     if len(verified) < len(held_out):
@@ -149,33 +137,10 @@ def learning_rate(recipe: Recipe, n_steps: int) -> float | keras.optimizers.sche
     """The step size: one number, or a rise over the warm-up and a cosine down to 0 at the last step."""
     if recipe.schedule == "constant":
         return recipe.learning_rate
-    warmup = min(max(1, round(recipe.warmup * n_steps)), n_steps - 1)
-    if not recipe.warmup or not warmup:
-        return keras.optimizers.schedules.CosineDecay(recipe.learning_rate, max(1, n_steps))
-    return keras.optimizers.schedules.CosineDecay(
-        recipe.learning_rate / (warmup + 1),
-        n_steps - warmup,
-        warmup_target=recipe.learning_rate,
-        warmup_steps=warmup,
-    )
-
-
-def _resumed(
-    checkpoint: Checkpoint,
-    net: keras.Model,
-    optimizer: keras.Optimizer,
-    best_model: Path | None,
-    progress: RunProgress,
-) -> State:
-    """The state after the last finished epoch, its values given to the net and the optimiser.
-
-    A checkpoint that cannot be used is moved aside with a word, and the fold begins anew.
-    """
-    try:
-        return checkpoint.restore(net, optimizer, best_model)
-    except CheckpointError as error:
-        progress.say(f"{checkpoint.path}: {error}; moved to {checkpoint.move_aside().name}, the fold begins anew")
-        return State()
+    warmup = min(max(1, round(recipe.warmup * n_steps)), n_steps - 1) if recipe.warmup else 0
+    rise = {"warmup_target": recipe.learning_rate, "warmup_steps": warmup} if warmup else {}
+    first = recipe.learning_rate / (warmup + 1)
+    return keras.optimizers.schedules.CosineDecay(first, n_steps - warmup, **rise)
 
 
 def _identity(folder: PredictionsFolder, fold: int) -> dict[str, Any]:

@@ -23,13 +23,7 @@ def predict(
     batch_size: int,
     mean: Literal["arithmetic", "geometric"] = "arithmetic",
 ) -> np.ndarray:
-    """Predict some clips.
-
-    Args:
-        windows: of the dataset. clips: int64 [n], numbers of the clips. crops: windows of a clip. mean: over them.
-    Returns:
-        float64 [n, n_labels], in the order of clips.
-    """
+    """Predict clips, int64 [n], numbers of the dataset; float64 [n, n_labels]: the mean over each clip's crops."""
     batches = CropBatches(windows, clips, crops, batch_size)
     sums = np.zeros((len(clips), net.output_shape[-1]))
     with Prefetch(batches, stop=len(batches)) as prefetch:
@@ -37,10 +31,8 @@ def predict(
             rows, cut = prefetch(index)
             # always of one size, or TensorFlow traces the net again for each other one
             full = np.resize(cut, (batch_size, *cut.shape[1:]))
-            probabilities = np.asarray(net.predict_on_batch(full)[: len(cut)], np.float64)
-            np.add.at(
-                sums, rows, probabilities if mean == "arithmetic" else np.log(np.maximum(probabilities, _LEAST))
-            )
+            found = np.asarray(net.predict_on_batch(full)[: len(cut)], np.float64)
+            np.add.at(sums, rows, found if mean == "arithmetic" else np.log(np.maximum(found, _LEAST)))
     means = sums / batches.counts[:, None]
     if mean == "arithmetic":
         return means

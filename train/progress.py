@@ -5,7 +5,6 @@ epoch that may still come, so early stopping shortens it.
 """
 
 import time
-from types import TracebackType
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -27,27 +26,17 @@ class RunProgress:
         self.fold: int | None = None
         self.begun = False
         self._stream, self._console = stream, Console(file=stream)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=10),
-            TextColumn("{task.fields[state]}"),
-            console=self._console,
-            transient=True,
-            disable=not self._console.is_terminal,
-        )
+        columns = TextColumn("{task.description}"), BarColumn(bar_width=10), TextColumn("{task.fields[state]}")
+        self._bar = Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
         self._task = self._bar.add_task("", total=1, state="", visible=False)
         self._epochs_done = self._epochs_left = self._left_after = 0
-        self._rate = self._loss = 0.0
-        self._accuracy: float | None = None
 
     def __enter__(self) -> "RunProgress":
         self._bar.start()
         self._started = time.monotonic()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_) -> None:
         self._bar.stop()
 
     @property
@@ -67,54 +56,47 @@ class RunProgress:
     def begin_fold(self, fold: int, n_folds_left: int, n_epochs: int, n_clips: int) -> None:
         """A fold begins; n_folds_left counts it too. n_epochs: at most. n_clips: that it trains on."""
         self.fold, self._n_epochs, self._n_clips = fold, n_epochs, n_clips
-        self._epochs_left = n_folds_left * n_epochs
         self._left_after = (n_folds_left - 1) * n_epochs
-        self._accuracy = None
+        self._epochs_left = self._left_after + n_epochs
+        self._accuracy, self._state = "", "building and compiling the net"  # until the first batch is done
         self.begin_epoch(0)
 
     def begin_epoch(self, epoch: int) -> None:
         """An epoch begins, counted from 0."""
         self._epoch, self._epoch_started = epoch, time.monotonic()
-        description = f"fold {self.fold} epoch {epoch + 1}/{self._n_epochs}"
-        self._bar.reset(self._task, total=self._n_clips, description=description, state=self._state(), visible=True)
+        self._name = f"fold {self.fold} epoch {epoch + 1}/{self._n_epochs}"
+        self._bar.reset(self._task, total=self._n_clips, description=self._name, state=self._state, visible=True)
 
     def batch(self, n_clips: int, loss: float) -> None:
         """A batch is done; n_clips: of this epoch so far. loss: mean of the epoch so far."""
         self._rate = n_clips / max(time.monotonic() - self._epoch_started, 1e-9)
-        self._loss = loss
-        self._bar.update(self._task, completed=n_clips, state=self._state())
+        self._state = f"loss {loss:.2f},{self._accuracy} {self._speed()}"  # short: 80 columns hold it
+        self._bar.update(self._task, completed=n_clips, state=self._state)
 
     def end_epoch(self, scores: dict[str, float]) -> None:
         """An epoch is done, with its loss, and val_loss, val_accuracy and val_map3 where it was validated."""
         self._epochs_done += 1
         self._epochs_left = self._left_after + self._n_epochs - self._epoch - 1
-        self._accuracy = scores.get("val_accuracy", self._accuracy)
-        if self._console.is_terminal:
-            return
         validation = ""
         if "val_loss" in scores:
+            self._accuracy = f" accuracy {scores['val_accuracy']:.2f},"
             validation = (
                 f" validation loss {scores['val_loss']:.4f}, accuracy {scores['val_accuracy']:.4f}, "
                 f"MAP@3 {scores['val_map3']:.4f},"
             )
-        epoch = f"fold {self.fold} epoch {self._epoch + 1}/{self._n_epochs}"
-        self.say(f"{epoch}: loss {scores['loss']:.4f},{validation} {self._speed()}")
+        self._state = f"loss {scores['loss']:.2f},{self._accuracy} {self._speed()}"
+        if not self._console.is_terminal:
+            self.say(f"{self._name}: loss {scores['loss']:.4f},{validation} {self._speed()}")
 
     def end_fold(self, result: dict[str, Any]) -> None:
         """A fold is finished; result: what its marker says."""
-        self._epochs_left = self._left_after
         self.say(
             f"fold {result['fold']}: finished after {result['epochs']} epochs, kept {result['kept_epoch']}, "
             f"accuracy {result['accuracy']:.4f}, MAP@3 {result['map3']:.4f}, {duration(result['seconds'])}"
         )
 
-    def _state(self) -> str:
-        accuracy = "" if self._accuracy is None else f" accuracy {self._accuracy:.2f},"
-        return f"loss {self._loss:.2f},{accuracy} {self._speed()}"  # short: a line of 80 columns holds it
-
     def _speed(self) -> str:
-        speed = f"{self._rate:.0f} clips/s"
         if not self._epochs_done:
-            return speed
+            return f"{self._rate:.0f} clips/s"
         seconds = (time.monotonic() - self._started) / self._epochs_done * self._epochs_left
-        return f"{speed}, {duration(seconds)} left"
+        return f"{self._rate:.0f} clips/s, {duration(seconds)} left"

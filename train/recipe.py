@@ -35,12 +35,8 @@ RECIPES: tuple[RecipeName, ...] = get_args(RecipeName)
 
 def shown(metavar: str, default: str) -> Any:
     """How the help shows a flag that may be left open: its metavar, and in words what it is then."""
-    return arg(metavar=metavar, help_behavior_hint=lambda value: f"(default: {_said(value) or default})")
-
-
-def _said(value: str) -> str:
-    """A flag's value as tyro writes it; "" where that says nothing: None, or no values at all."""
-    return "" if value in ("None", "()") else value
+    hint = lambda value: f"(default: {default if value in ('None', '()') else value})"  # noqa: E731
+    return arg(metavar=metavar, help_behavior_hint=hint)
 
 
 _EPOCHS = "400, of conv1d 600, / n ** 0.25 for n training clips; with --quick 1"

@@ -1,6 +1,6 @@
 """Tables of what was trained: the folds of one run, and runs side by side."""
 
-from collections.abc import Sequence
+import textwrap
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,20 @@ from train.settings import settings_for
 
 _WIDTH = 80  # columns of a terminal
 _HEADER = ("run", "net", "recipe", "parameters", "folds", "accuracy", "MAP@3", "time")
-_NOT_TOLD = {"model", "recipe", "features", "sr", "mfcc_sr", "n_mels", "mfcc"}  # told in another way
-
+_NOT_TOLD = {
+    "model",
+    "recipe",
+    "features",
+    "sr",
+    "mfcc_sr",
+    "n_mels",
+    "mfcc",
+}  # the net, the recipe or the store says it
 
 LIST_DESCRIPTION = """Compare the runs below WORK.
 
-Below each run stand the store that it read, and its settings that are not the values of its recipe or not the
-defaults. Accuracy and MAP@3 are out-of-fold; time is that of the finished folds."""
+Below each run stand the store that it read, and its settings that are not its recipe's or the defaults. Accuracy
+and MAP@3 are out-of-fold; time is that of the finished folds."""
 
 
 @dataclass(frozen=True)
@@ -50,33 +57,23 @@ def result_table(folder: PredictionsFolder) -> list[str]:
     return [*table(header, rows, right=range(1, 6)), f"predictions: {folder.path}"]
 
 
-def find_runs(work: Path) -> tuple[list[PredictionsFolder], list[str]]:
-    """The predictions folders below a work folder that have a finished fold, and why others cannot be listed."""
+def runs_table(work: Path) -> tuple[list[str], list[str]]:
+    """The lines of a table of the runs below a work folder that have a finished fold, each with its store and
+    settings below it; and why other predictions folders have no line."""
     paths = sorted({*work.glob("predictions_*/config.json"), *work.glob("*/predictions_*/config.json")})
-    folders, refused = [], []
+    rows, told, refused = [], [], []
     for path in paths:
         try:
-            folders.append(open_predictions(path.parent))
-        except PredictionsError as error:
-            refused.append(str(error))
-    return folders, refused
-
-
-def runs_table(work: Path, folders: Sequence[PredictionsFolder]) -> tuple[list[str], list[str]]:
-    """The lines of a table of runs, each with how its settings differ below it; and why some have no line.
-
-    Args:
-        work: the folder that the runs' names are relative to.
-    """
-    rows, told, refused = [], [], []
-    for folder in folders:
-        try:
+            folder = open_predictions(path.parent)
             rows.append(_cells(work, folder))
-            told.append(_differences(folder))
+            told.append(_words(folder))
         except PredictionsError as error:
             refused.append(str(error))
+    if not rows:
+        return [f"no runs in {work}"], refused
     header, *lines = table(_HEADER, rows, right=range(3, 8))
-    below = (_wrapped(words) for words in told)
+    indented = {"initial_indent": "    ", "subsequent_indent": "    ", "break_on_hyphens": False}
+    below = [textwrap.wrap(words, _WIDTH, **indented) for words in told]
     return [header, *(each for line, more in zip(lines, below, strict=True) for each in (line, *more))], refused
 
 
@@ -88,34 +85,22 @@ def _cells(work: Path, folder: PredictionsFolder) -> tuple[str, ...]:
     run = str(path)  # of a folder that was moved aside
     if net is not None and path.name == net.folder:
         run = "-" if path == Path(net.folder) else str(path.parent)
-    recipe = str(settings.get("recipe", "-"))
-    return run, row.model, recipe, parameters, folds, *scores, duration(seconds)
+    return run, row.model, str(settings.get("recipe", "-")), parameters, folds, *scores, duration(seconds)
 
 
-def _differences(folder: PredictionsFolder) -> list[str]:
-    """The features of a run, and its settings that are not those of its recipe and of `Settings`, as NAME=VALUE."""
+def _words(folder: PredictionsFolder) -> str:
+    """As NAME=VALUE: the store of a run, and its settings that are not those of its recipe and of `Settings`."""
     settings, model = folder.config.get("settings") or {}, folder.config["model"]
-    words = [str(store["name"]) for store in folder.config.get("stores") or [] if isinstance(store, dict)]
-    if settings.get("recipe") not in RECIPES or model not in NETS:
-        return words
-    usual = settings_for(model, settings["recipe"], quick=settings.get("quick") is True)
-    named = usual.binding() | asdict(usual.recipe)
-    differing = sorted(name for name in settings if name not in _NOT_TOLD and settings[name] != named.get(name))
-    if settings.get("quick") is True:
-        words.append("quick")
-    return words + [f"{name}={_word(settings[name])}" for name in differing]
+    words = [f"store={store['name']}" for store in folder.config.get("stores") or [] if isinstance(store, dict)]
+    if settings.get("recipe") in RECIPES and model in NETS:
+        usual = settings_for(model, settings["recipe"], quick=settings.get("quick") is True)
+        named = usual.binding() | asdict(usual.recipe) | {"quick": False}
+        differing = sorted(name for name in settings if name not in _NOT_TOLD and settings[name] != named.get(name))
+        words += [f"{name}={_word(settings[name])}" for name in differing]
+    return " ".join(words)
 
 
 def _word(value: Any) -> str:
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _wrapped(words: Sequence[str]) -> list[str]:
-    """Words in lines of at most 80 columns, indented."""
-    lines: list[str] = []
-    for word in words:
-        if lines and len(lines[-1]) + len(word) < _WIDTH:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(f"    {word}")
-    return lines
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,6 +1,7 @@
 """All folds of a run: makes or opens the predictions folder, trains what is missing, keeps what is finished."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import keras
@@ -44,14 +45,11 @@ def run(
     progress: RunProgress,
     train_folds: TrainFolds = train_here,
 ) -> PredictionsFolder:
-    """Train the chosen folds that are not finished yet.
+    """Train the chosen folds that are not finished yet; returns their predictions folder.
 
     Args:
         folds: int64 [n_train], the fold of each training clip, -1 for none.
-        chosen: the folds to train, unless they are finished.
         train_folds: how: here, or on a cluster.
-    Returns:
-        The predictions folder.
     Raises:
         SettingsError: the loss did not stay finite.
         PredictionsError: the folder is there for other settings, clips or labels, or another process trains the
@@ -75,8 +73,8 @@ def run(
 def train_fold_of(settings: Settings, fold: int, progress: RunProgress, wait_s: float = 0) -> dict[str, Any]:
     """Train one fold from settings alone, as `python -m train --fold` does; what its marker says."""
     dataset = open_dataset(open_cache(settings.cache_path), settings)
-    here: TrainFolds = lambda *arguments: train_here(*arguments, wait_s=wait_s)  # noqa: E731
-    return run(dataset, assign_folds(dataset, settings), [fold], progress, here).result(fold)
+    folds = assign_folds(dataset, settings)
+    return run(dataset, folds, [fold], progress, partial(train_here, wait_s=wait_s)).result(fold)
 
 
 def _open_folder(dataset: Dataset, folds: np.ndarray) -> PredictionsFolder:
@@ -102,25 +100,20 @@ def _open_folder(dataset: Dataset, folds: np.ndarray) -> PredictionsFolder:
     )
 
 
-def _remarks(dataset: Dataset, folds: np.ndarray, chosen: list[int]) -> list[str]:
+def _remarks(dataset: Dataset, folds: np.ndarray, chosen: list[int]) -> Iterator[str]:
     """What the user should know of the clips before training starts."""
-    lines = []
+    train, silent = dataset.train["clip"], dataset.silent_tests
     for reason in dataset.reasons[~dataset.usable].unique():
-        clips = dataset.train["clip"][dataset.reasons == reason]
-        lines.append(
-            f"{len(clips)} of {len(dataset.train)} training clips are {reason}, in no fold: {listed(clips, 5)}"
-        )
-    if silent := dataset.silent_tests:
-        lines.append(
-            f"{len(silent)} of {len(dataset.test)} test clips are empty or failed, predicted from silence: "
-            f"{listed(silent, 5)}"
-        )
+        clips = train[dataset.reasons == reason]
+        yield f"{len(clips)} of {len(train)} training clips are {reason}, in no fold: {listed(clips, 5)}"
+    if silent:
+        count = f"{len(silent)} of {len(dataset.test)} test clips"
+        yield f"{count} are empty or failed, predicted from silence: {listed(silent, 5)}"
     for fold, label, n_clips in missing_labels(dataset, folds):
         if fold in chosen:
-            lines.append(
+            yield (
                 f"fold {fold}: label {label!r} has no clip to train on, all {n_clips} of it are held out, so this "
                 "fold cannot predict it"
             )
     if not has_tensorboard():
-        lines.append("TensorBoard is not installed, so no logs are written")
-    return lines
+        yield "TensorBoard is not installed, so no logs are written"

@@ -119,9 +119,8 @@ class Settings(HardwareFlags, FoldFlags, DataFlags, NetFlags):
     def kind(self) -> Kind:
         """The kind of feature to read: the one that a flag asks for, or the first."""
         named = (self.store or "").partition("-")[0]
-        asked = (kind for kind, number in (("logmel", self.n_mels), ("mfcc", self.mfcc)) if number is not None)
-        chosen = next((kind for kind in (named, *asked) if kind in self.kinds), self.kinds[0])
-        return self.features or chosen
+        asked = [named, "logmel" if self.n_mels is not None else "", "mfcc" if self.mfcc is not None else ""]
+        return self.features or next((kind for kind in asked if kind in self.kinds), self.kinds[0])
 
     @property
     def n_mfcc(self) -> int:
@@ -158,8 +157,8 @@ class Settings(HardwareFlags, FoldFlags, DataFlags, NetFlags):
         recipe = values.pop("recipe")
         values |= {"recipe": values.pop("preset"), "features": self.kind, "mfcc": self.n_mfcc}
         values["folds"] = self.n_folds if self.fold_column is None else None
-        elsewhere = ("work", "cache", "name", "store", "fold", "force", "resident", "scheduler")
-        skipped = {*elsewhere, *_OF_OTHER_KINDS[self.kind]}
+        elsewhere = {"work", "cache", "name", "store", "fold", "force", "resident", "scheduler"}
+        skipped = elsewhere | {*_OF_OTHER_KINDS[self.kind]}
         return {key: value for key, value in (values | recipe).items() if key not in skipped}
 
 
@@ -186,7 +185,7 @@ def default_recipe(settings: Settings) -> Recipe:
 def resolve(settings: Settings, cache: "Cache") -> "tuple[Settings, Store]":
     """Decide which store of a cache the net reads, for the command and for Python alike.
 
-    The kind is the one that a flag asks for, else the first that the net reads and the cache has.
+    Its kind is the one that a flag asks for, else the first that the net reads and the cache has.
 
     Returns:
         The settings with the store's kind, numbers and name filled in, and the store.
@@ -202,22 +201,20 @@ def resolve(settings: Settings, cache: "Cache") -> "tuple[Settings, Store]":
             f"--store must name a store of {kind} features for {settings.model}, got {settings.store!r}; see "
             "`python -m cache ls`"
         )
-    numbers: dict[str, Any] = {
-        "raw": {"sample_rate": settings.sr},
-        "mfcc": {"sample_rate": settings.mfcc_sr, "n_mfcc": settings.n_mfcc},
-        "logmel": {"sample_rate": settings.mfcc_sr, "n_mels": settings.n_mels},
-    }[kind]
-    named = {} if settings.store is None else {"store": settings.store}
-    store = cache.open_store(kind, **numbers, **named)
-    found = store.specification
-    filled = {"sr" if kind == "raw" else "mfcc_sr": found.sample_rate}
+    flags = {"sr" if kind == "raw" else "mfcc_sr": "sample_rate"}
     if kind == "logmel":
-        filled["n_mels"] = found.n_mels
-    for name, value in filled.items():
-        asked = getattr(settings, name)
-        _require(asked in (None, value), name, f"{value} for {store.name}", asked)
-    most = found.n_mfcc if kind == "mfcc" else settings.n_mfcc
-    _require(settings.n_mfcc <= most, "mfcc", f"at most {most} for {store.name}", settings.n_mfcc)
+        flags["n_mels"] = "n_mels"
+    numbers = {number: getattr(settings, flag) for flag, number in flags.items()}
+    if kind == "mfcc":
+        numbers["n_mfcc"] = settings.n_mfcc  # a store may have more
+    store = cache.open_store(kind, store=settings.store, **numbers)
+    filled = {flag: getattr(store.specification, number) for flag, number in flags.items()}
+    for flag, value in filled.items():
+        asked = getattr(settings, flag)
+        _require(asked in (None, value), flag, f"{value} for {store.name}", asked)
+    if kind == "mfcc":
+        most = store.specification.n_mfcc
+        _require(settings.n_mfcc <= most, "mfcc", f"at most {most} for {store.name}", settings.n_mfcc)
     return replace(settings, features=kind, store=store.name, **filled), store
 
 
@@ -255,8 +252,16 @@ def check(settings: Settings) -> None:
             _require(low <= values[name] <= high, name, f"{low} to {high:,}", values[name])
     for fold in settings.fold:
         _require(0 <= fold < 10_000, "fold", "0 to 9,999", fold)
-    _check_features(settings)
-    _check_folds(settings)
+    kinds, kind = " or ".join(settings.net.kinds), settings.kind
+    _require(kind in settings.net.kinds, "features", f"{kinds}, which {settings.model} reads", kind)
+    for name in ("sr", "mfcc", "mfcc_sr", "n_mels"):
+        read = name not in _OF_OTHER_KINDS[kind]
+        rule = f"left out for {settings.model}, which reads {settings.features or kinds}"
+        _require(read or values[name] is None, name, rule, values[name])
+    for name in ("folds", "group_by"):
+        alone = settings.fold_column is None or values[name] is None
+        rule = f"left out with --fold-column, as the values of {settings.fold_column!r} are the folds"
+        _require(alone, name, rule, values[name])
     if values["patience"] is not None and values["schedule"] == "cosine":
         raise SettingsError(
             f"--patience must be None with --schedule cosine, which runs to its end, got {values['patience']}; "
@@ -269,31 +274,7 @@ def check(settings: Settings) -> None:
         raise SettingsError('--scheduler needs Dask, which is not installed; pip install "earmark[dask]"')
 
 
-def _check_features(settings: Settings) -> None:
-    reads = f"{' or '.join(settings.net.kinds)}, which {settings.model} reads"
-    _require(settings.kind in settings.net.kinds, "features", reads, settings.kind)
-    for name in ("sr", "mfcc", "mfcc_sr", "n_mels"):
-        value = getattr(settings, name)
-        if value is not None and name in _OF_OTHER_KINDS[settings.kind]:
-            reads = settings.features or " or ".join(settings.net.kinds)
-            raise SettingsError(
-                f"{_flag(name)} must be left out for {settings.model}, which reads {reads}, got {value}"
-            )
-
-
-def _check_folds(settings: Settings) -> None:
-    if settings.fold_column is not None and (settings.folds is not None or settings.group_by is not None):
-        name = "folds" if settings.folds is not None else "group_by"
-        raise SettingsError(
-            f"{_flag(name)} must be left out with --fold-column, got {getattr(settings, name)}; the values of "
-            f"{settings.fold_column!r} are the folds"
-        )
-
-
 def _require(right: bool, name: str, rule: str, value: object) -> None:
     if not right:
-        raise SettingsError(f"{_flag(name)} must be {rule}, got {value}; see python -m train --help")
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+        flag = name.replace("_", "-")
+        raise SettingsError(f"--{flag} must be {rule}, got {value}; see python -m train --help")

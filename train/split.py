@@ -27,28 +27,22 @@ def assign_folds(dataset: Dataset, settings: Settings) -> np.ndarray:
         found = f"only {dataset.labels[0]!r}" if dataset.labels else "none"
         limited = "raise or leave out --limit, or " if settings.limit is not None else ""
         raise SettingsError(f"train.csv: labels must be at least 2, got {found}; {limited}add clips of another")
-    used = np.flatnonzero(dataset.usable)
-    folds = np.full(len(dataset.train), -1)
-    if settings.fold_column is None:
-        folds[used] = _stratified(dataset, used, settings)
-    else:
-        folds[used] = _by_column(dataset, used, settings.fold_column)
+    used, folds = np.flatnonzero(dataset.usable), np.full(len(dataset.train), -1)
+    by_column = settings.fold_column is not None
+    folds[used] = _by_column(dataset, used, settings) if by_column else _stratified(dataset, used, settings)
     return folds
 
 
 def chosen_folds(settings: Settings, folds: np.ndarray) -> list[int]:
-    """The folds that this run is to train, in ascending order.
+    """The folds that this run is to train, in ascending order; folds: int64 [n_train], from `assign_folds`.
 
-    Args:
-        folds: int64 [n_train], from `assign_folds`.
     Raises:
         SettingsError: --fold names one that does not exist.
     """
     n_folds = int(folds.max()) + 1
-    wrong = [fold for fold in settings.fold if fold >= n_folds]
-    if wrong:
+    if wrong := [fold for fold in settings.fold if fold >= n_folds]:
         raise SettingsError(f"--fold must be 0 to {n_folds - 1}, as there are {n_folds} folds, got {wrong[0]}")
-    return sorted(set(settings.fold)) if settings.fold else list(range(n_folds))
+    return sorted(set(settings.fold)) or list(range(n_folds))
 
 
 def missing_labels(dataset: Dataset, folds: np.ndarray) -> list[tuple[int, str, int]]:
@@ -65,54 +59,52 @@ def _stratified(dataset: Dataset, used: np.ndarray, settings: Settings) -> np.nd
 
     n_folds, label_ids = settings.n_folds, dataset.label_ids[used]
     counts = np.bincount(label_ids, minlength=len(dataset.labels))
-    fewest = int(counts.argmin())
-    if counts[fewest] < n_folds:
+    if counts.min() < n_folds:
         raise SettingsError(
-            f"label {dataset.labels[fewest]!r}: clips that take part must be at least {n_folds}, one for each "
-            f"fold, got {counts[fewest]}; {_advice(settings)}"
+            f"label {dataset.labels[counts.argmin()]!r}: clips that take part must be at least {n_folds}, one for "
+            f"each fold, got {counts.min()}; {_advice(settings)}add clips of it"
         )
     strata = label_ids
     if settings.recipe.strata == "label-verified":
         by_verified = 2 * label_ids + dataset.verified[used]
         if np.bincount(by_verified).max() >= n_folds:  # or scikit-learn would refuse them
             strata = by_verified
-    split = StratifiedKFold(n_folds).split(strata, strata)
+    split, groups = StratifiedKFold(n_folds), None
     if settings.group_by is not None:
-        split = StratifiedGroupKFold(n_folds).split(strata, strata, _groups(dataset, used, settings))
+        split, groups = StratifiedGroupKFold(n_folds), _groups(dataset, used, settings)
     folds = np.empty(len(used), np.int64)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class")  # a stratum may be small, a label is not
-        for fold, (_, held_out) in enumerate(split):
+        for fold, (_, held_out) in enumerate(split.split(strata, strata, groups)):
             folds[held_out] = fold
     return folds
-
-
-def _advice(settings: Settings) -> str:
-    """What to change where a label has too few clips; only what can be changed."""
-    ways = ["raise or leave out --limit"] if settings.limit is not None else []
-    ways += ["leave out --verified-only"] if settings.verified_only else []
-    ways += ["lower --folds"] if settings.n_folds > 2 and settings.fold_column is None else []
-    return ", or ".join([*ways, "add clips of it"])
 
 
 def _groups(dataset: Dataset, used: np.ndarray, settings: Settings) -> np.ndarray:
     """A number for each clip's group; a clip without a value is a group of its own."""
     values = _column(dataset, used, settings.group_by, "--group-by")
-    names = values.where(values != "", "\n" + dataset.train["clip"].iloc[used])
-    groups = names.factorize()[0]
+    groups = values.where(values != "", "\n" + dataset.train["clip"].iloc[used]).factorize()[0]
     if (found := int(groups.max()) + 1) < settings.n_folds:
         raise SettingsError(
             f"--group-by {settings.group_by}: groups must be at least {settings.n_folds}, one for each fold, "
-            f"got {found}; {_advice(settings).replace('of it', 'of other groups')}"
+            f"got {found}; {_advice(settings)}add clips of other groups"
         )
     return groups
 
 
-def _by_column(dataset: Dataset, used: np.ndarray, column: str) -> np.ndarray:
+def _advice(settings: Settings) -> str:
+    """What to change where there are too few clips for the folds; only what can be changed."""
+    ways = ["raise or leave out --limit, or "] if settings.limit is not None else []
+    ways += ["leave out --verified-only, or "] if settings.verified_only else []
+    ways += ["lower --folds, or "] if settings.n_folds > 2 else []
+    return "".join(ways)
+
+
+def _by_column(dataset: Dataset, used: np.ndarray, settings: Settings) -> np.ndarray:
+    column = settings.fold_column
     values = _column(dataset, used, column, "--fold-column")
-    empty = values == ""
-    if empty.any():
-        clip = dataset.train["clip"][empty.index[empty][0]]
+    if (empty := values == "").any():
+        clip = dataset.train["clip"][empty.idxmax()]
         raise SettingsError(
             f"{clip}: column {column!r} must name a fold, got nothing; fill it in and run featurize again"
         )
@@ -123,8 +115,7 @@ def _by_column(dataset: Dataset, used: np.ndarray, column: str) -> np.ndarray:
             f"--fold-column {column}: values must be at least 2, one for each fold, got {found}; "
             "name another column"
         )
-    number = {value: fold for fold, value in enumerate(distinct)}
-    return values.map(number).to_numpy(np.int64)
+    return values.map({value: fold for fold, value in enumerate(distinct)}).to_numpy(np.int64)
 
 
 def _column(dataset: Dataset, used: np.ndarray, column: str, flag: str) -> pd.Series:

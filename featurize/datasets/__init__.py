@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from cache.storage import Storage
-from featurize.datasets.kaggle import read_kaggle
-from featurize.datasets.listing import DatasetError, Listing
+from featurize.datasets.kaggle import DatasetError, read_kaggle
 
 __all__ = ["LAYOUTS", "Dataset", "DatasetError", "read_dataset"]
 
-LAYOUTS: dict[str, Callable[[Storage], Iterable[Listing]]] = {"kaggle": read_kaggle}
+LAYOUTS: dict[str, Callable[[Storage], Iterable[pd.DataFrame]]] = {"kaggle": read_kaggle}
 _FIRST = ["clip", "split", "label", "manually_verified"]
 
 
@@ -44,8 +43,7 @@ def read_dataset(folder: Storage, limit: int | None = None, layout: str = "kaggl
             f"{folder}: dataset folder must exist, got none; name yours with --data, "
             "or make a small one there with --demo"
         )
-    parts = [listing.clips.head(limit).assign(split=listing.split) for listing in LAYOUTS[layout](folder)]
-    clips = pd.concat(parts, ignore_index=True)
+    clips = pd.concat([split.head(limit) for split in LAYOUTS[layout](folder)], ignore_index=True)
     texts = clips.columns.difference(["manually_verified"])
     clips[texts] = clips[texts].fillna("")
     return Dataset(folder, clips[[*_FIRST, *clips.columns.difference(_FIRST, sort=False)]])

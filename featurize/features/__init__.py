@@ -20,7 +20,6 @@ from typing import NamedTuple
 import numpy as np
 
 from cache.specification import Specification
-from featurize.buffers import Buffers
 from featurize.features import logmel, mfcc, raw
 from featurize.features.mel import HOP, N_FFT, MelFrames
 from featurize.resample import Resampler
@@ -51,7 +50,7 @@ def need_of(specification: Specification) -> Need:
 
 
 def inputs(
-    blocks: Iterable[np.ndarray], native_rate: int, needs: Iterable[Need], buffers: Buffers, is_whole: bool = False
+    blocks: Iterable[np.ndarray], native_rate: int, needs: Iterable[Need], is_whole: bool = False
 ) -> Iterator[tuple[Need, np.ndarray]]:
     """Turn a clip's samples, in one pass, into what features are computed from.
 
@@ -59,14 +58,14 @@ def inputs(
         blocks: float32 [n] each. native_rate: Hz. needs: of one trim_db, by which the blocks are trimmed already.
         is_whole: there is one block, the whole clip.
     Yields:
-        a need and its next block: float32 [n], or [frames, n_mels]. It is valid until the next of its need.
+        a need and its next block: float32 [n], or [frames, n_mels].
     """
     by_rate: dict[int, list[Need]] = {}
     for need in sorted(set(needs)):
         by_rate.setdefault(need.sample_rate, []).append(need)
     resamplers = {rate: Resampler(native_rate, rate) for rate in by_rate}
     banks = {rate: tuple(need.n_mels for need in wanted if need.n_mels) for rate, wanted in by_rate.items()}
-    frames = {rate: MelFrames(rate, banks[rate], buffers) for rate in by_rate if banks[rate]}
+    frames = {rate: MelFrames(rate, banks[rate]) for rate in by_rate if banks[rate]}
     for block, is_last in _with_end(blocks, is_whole):
         for rate, wanted in by_rate.items():
             waveform = resamplers[rate].push(block, is_last)

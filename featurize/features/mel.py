@@ -15,14 +15,11 @@ section 1.7, here in radix 4, and transforms of real data, section 4.3; `librosa
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import librosa
 import numpy as np
 from numba import njit
-
-from featurize.buffers import Buffers
 
 LANES = 16  # float32 numbers in the widest vectors there are
 N_FFT, HOP = 2048, 512
@@ -32,25 +29,6 @@ _IMAGINARY = _POINTS * LANES + 144  # where imaginary parts begin: not a multipl
 _STEP = HOP // 2  # points of a hop
 _WIDTH = LANES + 4
 _FAST = {"nogil": True, "fastmath": True, "error_model": "numpy"}
-
-
-@dataclass(frozen=True)
-class _Tables:
-    """What the kernel reads beside samples.
-
-    window: [N_FFT]. twiddles: the stages' factors, one after another. turn: [2, 513], the factors that separate
-    bins. The mel filters in runs of bins that lie evenly in `power`, each padded with zeros to a multiple of 4:
-    weight: of the runs' bins, one run after another. band, begin, end: of each run its band, where in `power` it
-    begins, and where its weights end.
-    """
-
-    window: np.ndarray
-    twiddles: np.ndarray
-    turn: np.ndarray
-    weight: np.ndarray
-    band: np.ndarray
-    begin: np.ndarray
-    end: np.ndarray
 
 
 def mel_power(
@@ -80,24 +58,23 @@ def mel_power(
     samples = np.require(samples, np.float32, "CW")
     if out is None:
         out = np.empty((1 + len(samples) // HOP if len(samples) else 0, sum(banks)), np.float32)
-    t = _tables(sample_rate, tuple(banks))
-    _mel_power(samples, begin, t.window, t.twiddles, t.turn, t.weight, t.band, t.begin, t.end, out)
+    _mel_power(samples, begin, *_tables(sample_rate, tuple(banks)), out)
     return out
 
 
 class MelFrames:
     """Mel power of a clip's frames while its samples arrive in blocks; the first frame is centred on sample 0."""
 
-    def __init__(self, sample_rate: int, banks: Sequence[int], buffers: Buffers):
+    def __init__(self, sample_rate: int, banks: Sequence[int]):
         """sample_rate: Hz. banks: as for `mel_power`."""
-        self._sample_rate, self._banks, self._buffers = sample_rate, tuple(banks), buffers
+        self._sample_rate, self._banks = sample_rate, tuple(banks)
         self._rest, self._begin = np.empty(0, np.float32), -N_FFT // 2  # of the next frame, counted in the rest
         self._n_samples = self._n_frames = 0
 
     def push(self, block: np.ndarray, last: bool) -> np.ndarray:
         """Take the next block, float32 [n], and return the frames that are complete: float32 [frames, bands].
 
-        All but the last return a multiple of `GRAIN` frames. The array is valid until the next call.
+        All but the last return a multiple of `GRAIN` frames.
         """
         samples = np.concatenate([self._rest, block]) if len(self._rest) else block
         self._n_samples += len(block)
@@ -105,8 +82,8 @@ class MelFrames:
             n_frames = 1 + self._n_samples // HOP - self._n_frames if self._n_samples else 0
         else:
             n_frames = max(0, (len(samples) - self._begin - N_FFT) // HOP + 1) // GRAIN * GRAIN
-        mel = self._buffers.take(f"mel {self._sample_rate}", (n_frames, sum(self._banks)))
-        mel_power(samples, self._sample_rate, self._banks, self._begin, mel)
+        out = np.empty((n_frames, sum(self._banks)), np.float32)
+        mel = mel_power(samples, self._sample_rate, self._banks, self._begin, out)
         self._n_frames, self._begin = self._n_frames + n_frames, self._begin + n_frames * HOP
         used = max(0, self._begin)
         self._rest, self._begin = samples[used:].copy(), self._begin - used
@@ -255,7 +232,13 @@ def _filter(power, weight, band, begin, end, bands):
 
 
 @lru_cache(maxsize=16)
-def _tables(sample_rate: int, banks: tuple[int, ...]) -> _Tables:
+def _tables(sample_rate: int, banks: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    """What the kernel reads beside samples: the window; the stages' factors, one after another; the factors that
+    separate bins, [2, 513]; and the mel filters.
+
+    A filter is two runs of bins that lie evenly in `power`, each padded with zeros to a multiple of 4: the weights,
+    one run after another; and of each run its band, where in `power` it begins, and where its weights end.
+    """
     filters = np.concatenate([librosa.filters.mel(sr=sample_rate, n_fft=N_FFT, n_mels=bank) for bank in banks]) / 4
     half, runs = _POINTS // 2, []
     for band, row in enumerate(filters.astype(np.float32)):  # the power is that of twice each bin, hence the 4
@@ -264,15 +247,11 @@ def _tables(sample_rate: int, banks: tuple[int, ...]) -> _Tables:
                 weights = of_run[k[0] : k[-1] + 1]
                 runs.append((band, (2 * k[0] + lane) * LANES, np.pad(weights, (0, -len(weights) % 4))))
     bands, begins, weights = zip(*runs, strict=True)
-    return _Tables(
-        window=librosa.filters.get_window("hann", N_FFT, fftbins=True).astype(np.float32),
-        twiddles=np.concatenate([_twiddles(_POINTS // 4**stage) for stage in range(5)]),
-        turn=_parts(np.exp(-2j * np.pi * np.arange(_POINTS // 2 + 1) / N_FFT)),
-        weight=np.concatenate(weights),
-        band=np.array(bands),
-        begin=np.array(begins),
-        end=np.cumsum([len(row) for row in weights]),
-    )
+    window = librosa.filters.get_window("hann", N_FFT, fftbins=True).astype(np.float32)
+    twiddles = np.concatenate([_twiddles(_POINTS // 4**stage) for stage in range(5)])
+    turn = _parts(np.exp(-2j * np.pi * np.arange(half + 1) / N_FFT))
+    ends = np.cumsum([len(row) for row in weights])
+    return window, twiddles, turn, np.concatenate(weights), np.array(bands), np.array(begins), ends
 
 
 def _twiddles(points: int) -> np.ndarray:

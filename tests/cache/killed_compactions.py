@@ -12,7 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
-from cache.__main__ import Compact
+from cache.__main__ import COMMANDS
 
 WRITES = {"os.rename", "os.remove", "os.rmdir", "os.truncate", "shutil.rmtree"}
 
@@ -39,7 +39,7 @@ def compact(cache, n=0):
             sys.stdout = sys.stderr
             if n:
                 kill_at_write(n)
-            Compact(cache=str(cache)).run()
+            COMMANDS["compact"](cache=str(cache))
         except BaseException as error:
             print(repr(error), flush=True)
             os._exit(1)

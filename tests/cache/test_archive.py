@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,8 @@ import xarray
 import zarr
 
 from cache import open_cache
-from cache.archive import pack, read_archive, unpack
+from cache.archive import pack, unpack
+from cache.compact import compact, plan_compaction
 from cache.layout import feature_chunk_key
 from cache.receipts import signed, unsigned, withdraw
 from cache.specification import MfccSpecification, RawSpecification
@@ -31,7 +31,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 
 def _unpack(archive: Path, target: Path) -> None:
-    unpack(read_archive(LocalStorage(archive)), target)
+    unpack(LocalStorage(archive), target)
 
 
 def _pack(cache: Path, target: Path, *names: str) -> None:
@@ -111,7 +111,7 @@ def test_users_files_beside_the_target_stay(made, tmp_path):
 def test_unpacking_into_the_current_folder_works_where_it_is_empty(made, packed, tmp_path, run, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    unpack(read_archive(LocalStorage(packed)), Path())
+    unpack(LocalStorage(packed), Path())
     assert _files(tmp_path / "here") == _files(made.path)
     code, out, err = run("unpack", "packed", ".")
     says = f"cache: {tmp_path}: must be a new or an empty folder, but something is there; give another one\n"
@@ -125,26 +125,32 @@ def test_an_archive_is_read_from_a_bucket(made, packed, tmp_path, bucket, upload
     assert _files(tmp_path / "again") == _files(made.path)
 
 
-@pytest.mark.parametrize("name", ["/victim", "../victim", "raw-100.zarr/../../victim", "raw-99.zarr", "", "."])
-def test_a_store_under_another_name_than_its_own_is_refused(packed, tmp_path, name):
-    stores = unsigned((packed / "manifest.json").read_bytes())["stores"]
-    _say(packed, stores={name: stores[RAW.name]})
+def test_no_name_in_a_manifest_is_a_path(packed, tmp_path):
+    """A store's folder is named by its specification, whose numbers and fields are checked."""
+    specification, digits = unsigned((packed / "manifest.json").read_bytes())["stores"][0]
+    _say(packed, stores=[[{**specification, "sample_rate": 99}, digits]])
     before = _files(tmp_path)
     with pytest.raises(
-        CacheError, match=r"manifest\.json: a store's name must be raw-100\.zarr, got .*; do not trust"
+        CacheError, match=r"packed/mfcc-4-99\.zarr: damaged archive, some of its receipts are missing"
     ):
         _unpack(packed, tmp_path / "again")
-    assert _files(tmp_path) == before
+    _say(packed, stores=[[{**specification, "sample_rate": "../../victim"}, digits]])
+    with pytest.raises(CacheError, match=r"manifest\.json: damaged archive, Expected `int`, got `str`"):
+        _unpack(packed, tmp_path / "again")
+    _say(packed, stores=[[{**specification, "window": "/victim"}, digits]])
+    with pytest.raises(CacheError, match=r"manifest\.json: damaged archive, Invalid enum value '/victim'"):
+        _unpack(packed, tmp_path / "again")
+    assert {**_files(tmp_path), "packed/manifest.json": b""} == {**before, "packed/manifest.json": b""}
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"stores": []},
-        {"stores": {"raw-100.zarr": 7}},
-        {"stores": {"raw-100.zarr": {"specification": {"kind": "raw", "sample_rate": "100"}, "receipts": ""}}},
-        {"stores": {"x.zarr": {"specification": {"kind": "raw", "sample_rate": 10**30}, "receipts": ""}}},
-        {"stores": {"x.zarr": {"specification": {"kind": ["raw"]}, "receipts": ""}}},
+        {"stores": {}},
+        {"stores": [7]},
+        {"stores": [[{"kind": "raw", "sample_rate": "100"}, ""]]},
+        {"stores": [[{"kind": "raw", "sample_rate": 10**30}, ""]]},
+        {"stores": [[{"kind": ["raw"]}, ""]]},
         {"manifest": None},
         {"manifest": "{}"},
     ],
@@ -171,13 +177,13 @@ def test_a_manifest_that_is_a_pipe_hangs_nothing(tmp_path):
     (tmp_path / "packed").mkdir()
     os.mkfifo(tmp_path / "packed" / "manifest.json")
     with pytest.raises(DamagedError, match=r"manifest\.json: damaged archive, .*not a regular file"):
-        read_archive(LocalStorage(tmp_path / "packed"))
+        _unpack(tmp_path / "packed", tmp_path / "again")
 
 
 def test_another_version_is_refused(packed, tmp_path):
     _say(packed, version=9)
     with pytest.raises(
-        CacheError, match=r"manifest\.json: version must be 2, got 9; update earmark, or pack it again"
+        CacheError, match=r"manifest\.json: version must be 3, got 9; update earmark, or pack it again"
     ):
         _unpack(packed, tmp_path / "again")
 
@@ -211,14 +217,14 @@ def test_a_file_that_got_lost_is_named(packed, tmp_path, lost, says):
 
 
 @pytest.mark.parametrize("n_bytes", [0, 3, 16, -1])
-def test_a_chunk_that_was_cut_is_refused_unopened(packed, tmp_path, n_bytes, monkeypatch):
-    path = packed / RAW.name / feature_chunk_key(RAW, 0)
+def test_a_chunk_that_was_cut_is_refused_unopened(made, tmp_path, n_bytes, monkeypatch):
+    _pack(made.path, tmp_path / "packed", RAW.name)
+    path = tmp_path / "packed" / RAW.name / feature_chunk_key(RAW, 0)
     path.write_bytes(path.read_bytes()[:n_bytes])
-    archive = read_archive(LocalStorage(packed))
     monkeypatch.setattr("numcodecs.Blosc.decode", lambda *_: pytest.fail("opened"))
     says = rf"c/0: damaged archive, the chunk must hold {RAW.chunk_bytes} bytes and be whole; pack or send"
     with pytest.raises(DamagedError, match=says):
-        unpack(replace(archive, stores={RAW.name: archive.stores[RAW.name]}), tmp_path / "again")
+        _unpack(tmp_path / "packed", tmp_path / "again")
 
 
 def test_a_chunk_of_another_clip_is_refused(packed, tmp_path):
@@ -245,27 +251,30 @@ def test_an_incomplete_store_is_not_packed(made, tmp_path):
         _pack(made.path, tmp_path / "packed")
 
 
-def test_a_cache_that_changes_meanwhile_is_refused(made, tmp_path):
-    opened = open_cache(made.path)
-    path = made.path / "clips.parquet"
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(CacheError, match="work/cache: was changed while it was packed; pack it again"):
-        pack(opened, opened.stores(), tmp_path / "packed")
-
-
-def test_a_cache_whose_clips_are_others_by_now_is_refused(made, tmp_path):
-    opened = open_cache(made.path)
+def test_what_was_opened_is_packed_whatever_becomes_of_the_tables(made, tmp_path):
+    before, opened = _files(made.path), open_cache(made.path)
     with writing(made.path) as writer:
         writer.write_tables(writer.tables.clips.drop(0), writer.tables.plan)
-    with pytest.raises(CacheError, match="work/cache: was changed while it was packed; pack it again"):
+    pack(opened, opened.stores(), tmp_path / "packed")
+    _unpack(tmp_path / "packed", tmp_path / "again")
+    assert _files(tmp_path / "again") == before
+
+
+def test_a_cache_that_was_compacted_meanwhile_is_refused(made, tmp_path):
+    opened = open_cache(made.path)
+    with writing(made.path) as writer:
+        writer.write_tables(writer.tables.clips.drop(4), writer.tables.plan)
+        compact(plan_compaction(open_cache(made.path)))
+    with pytest.raises(CacheError, match="is of generation 1, but the tables read are of generation 0"):
         pack(opened, opened.stores(), tmp_path / "packed")
+    assert {path.name for path in tmp_path.iterdir()} == {"work"}
 
 
 @pytest.mark.parametrize("arguments", [[], ["out"], ["--all"], ["--all", "raw-100", "out"]])
 def test_what_to_pack_and_where_must_be_said(made, run, arguments):
     code, out, err = run("pack", *arguments)
     assert (code, out) == (2, "")
-    assert "pack: must get names of stores and TARGET, or --all and TARGET, got " in err
+    assert "pack: must get names of stores and DIR, or --all and DIR, got " in err
 
 
 def test_a_target_with_something_in_it_is_left_alone(made, packed):

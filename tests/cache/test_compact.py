@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from cache import open_cache
-from cache.compact import compact, find_waste, plan_compaction
+from cache.compact import compact, plan_compaction, waste
 from cache.layout import chunks_per_slot, feature_chunk_key, n_chunks, pack, slot_starts
 from cache.lock import holding
 from cache.receipts import Status, begun_with, done_groups, read_receipt, read_receipts, withdraw, write_receipt
@@ -205,11 +205,13 @@ def test_no_cache_is_said_and_none_is_made(tmp_path, run):
 
 
 def test_waste_is_what_no_clip_refers_to_and_padding(grown):
-    cache, store = open_cache(grown), LocalStorage(grown / RAW.name)
-    waste = find_waste(cache, RAW, store, read_receipts(store))
-    assert (waste.slots, waste.slot_bytes) == (2, 2 * RATE * (120 + 100))
-    assert waste.padding_bytes == 7 * RAW.chunk_bytes - 2 * RATE * (100 + 120 + 100 + 30 + 90 + 600)
-    assert waste.compact_wins_bytes == 2 * RAW.chunk_bytes
+    cache = open_cache(grown)
+    assert waste(cache, cache.store("raw-100"), read_receipts(LocalStorage(grown / RAW.name))) == {
+        "slots": 2,
+        "slot_bytes": 2 * RATE * (120 + 100),
+        "padding_bytes": 7 * RAW.chunk_bytes - 2 * RATE * (100 + 120 + 100 + 30 + 90 + 600),
+        "compact_wins_bytes": 2 * RAW.chunk_bytes,
+    }
 
 
 @pytest.mark.slow

@@ -14,7 +14,6 @@ from cache.layout import (
     n_chunks,
     pack,
     plan_of,
-    slot_arrays,
     slot_starts,
     store_files,
 )
@@ -133,15 +132,19 @@ def _receipts(plan, without=(), **fields) -> Receipts:
     )
 
 
+def _arrays(files: dict[str, bytes], specification, n_slots: int) -> dict[str, np.ndarray]:
+    """The arrays by slot of a store's files, each of one chunk."""
+    dtypes = {"start": "int64", "length": "int64", "status": "uint8", specification.slot_value: "float32"}
+    return {name: np.frombuffer(files[f"{name}/c/0"], dtype)[:n_slots] for name, dtype in dtypes.items()}
+
+
 def test_receipts_become_arrays_by_slot(make_plan):
     plan = make_plan([3, 4, 300, 5])
-    arrays = slot_arrays(plan, RAW, _receipts(plan, without=[2], status=Status.TRUNCATED))
-    assert arrays.start.tolist() == slot_starts(plan, RAW).tolist()
-    assert arrays.length.tolist() == [10, 11, 0, 13]
-    assert arrays.status.tolist() == [2, 2, Status.PENDING, 2]
-    assert arrays.value.tolist() == [0.5, 1.5, 0.0, 3.5]
-    kinds = [arrays.start.dtype, arrays.length.dtype, arrays.status.dtype, arrays.value.dtype]
-    assert kinds == [np.int64, np.int64, np.uint8, np.float32]
+    arrays = _arrays(_files(plan, RAW, _receipts(plan, without=[2], status=Status.TRUNCATED)), RAW, 4)
+    assert arrays["start"].tolist() == slot_starts(plan, RAW).tolist()
+    assert arrays["length"].tolist() == [10, 11, 0, 13]
+    assert arrays["status"].tolist() == [2, 2, Status.PENDING, 2]
+    assert arrays["scale"].tolist() == [0.5, 1.5, 0.0, 3.5]
 
 
 def test_the_plan_is_made_anew_from_receipts(make_plan):
@@ -190,13 +193,12 @@ def _files(plan, specification, receipts=None, generation=3):
 def test_a_stores_files_are_those_that_zarr_writes(make_plan, specification):
     """All but the features: zarr-python is given the same arrays and attributes."""
     plan = make_plan([3, 0, 600, 5])
-    files, arrays = _files(plan, specification), slot_arrays(plan, specification, _receipts(plan))
+    files = _files(plan, specification)
     attributes = json.loads(files["zarr.json"])["attributes"]
     written: dict = {}
     root = zarr.create_group(MemoryStore(written), zarr_format=3, attributes=attributes)
     plain = {"compressors": None, "filters": None, "fill_value": 0}
-    named = {"start": arrays.start, "length": arrays.length, "status": arrays.status}
-    for name, values in {**named, specification.slot_value: arrays.value}.items():
+    for name, values in _arrays(files, specification, len(plan)).items():
         chunks = (SLOTS_PER_CHUNK,)
         new = root.create_array(
             name, shape=values.shape, chunks=chunks, dtype=values.dtype, dimension_names=("slot",), **plain

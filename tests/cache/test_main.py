@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cache import open_cache
-from cache.__main__ import Verify
+from cache.__main__ import COMMANDS
 from cache.layout import feature_chunk_key
 from cache.lock import holding
 from cache.receipts import Status, done_groups, read_receipt, read_receipts, write_receipt
@@ -20,7 +20,6 @@ from cache.writer import writing
 
 RAW, MFCC = RawSpecification(sample_rate=100), MfccSpecification(n_mfcc=4, sample_rate=2000)
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("ls", "info", "verify", "rm", "compact", "pack", "unpack")
 
 
 def _fail(store: LocalStorage, group: int, reason: str) -> None:
@@ -193,10 +192,10 @@ def test_work_and_cache_give_the_place(run, make_cache):
 
 
 def test_an_interrupt_is_said(run, made, monkeypatch):
-    def interrupt(command):
+    def interrupt():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Verify, "run", interrupt)
+    monkeypatch.setitem(COMMANDS, "verify", interrupt)
     assert run("verify") == (130, "", "cache: stopped; rerun the command\n")
 
 
@@ -215,9 +214,8 @@ def test_the_help_names_all_commands_and_exit_codes(run):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_has_a_help_that_fits_80_columns(run, command):
     code, out, _ = run(command, "--help")
-    usage, _, rest = out.partition("\n\n")
-    assert code == 0 and usage.startswith(f"usage: python -m cache {command}")
-    assert max(map(len, rest.splitlines())) <= 80
+    assert code == 0 and out.startswith(f"usage: python -m cache {command}")
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_as_a_program_it_starts_without_keras_or_tensorflow(made):

@@ -311,6 +311,16 @@ def test_an_array_by_slot_whose_chunk_is_gone_or_odd_is_refused(small, name, dat
         open_cache(small.path).store(RAW.name)
 
 
+def test_a_result_whose_length_is_not_written_yet_is_pending(small):
+    """As while a repair takes a result back, or a run adds one: its arrays are written one after another."""
+    path = small.path / RAW.name / "length" / "c" / "0"
+    path.write_bytes(bytes(path.stat().st_size))
+    cache = open_cache(small.path)
+    store = cache.store(RAW.name)
+    assert store.status.tolist() == [Status.PENDING, Status.EMPTY] + [Status.PENDING] * 4
+    assert len(cache.missing(store)) == 5
+
+
 def test_a_store_may_have_no_slots(make_cache):
     store = open_cache(make_cache(seconds=[], specifications=[RAW]).path).open_store("raw")
     assert store.n_chunks == 0 and len(store.start) == 0

@@ -90,9 +90,9 @@ def test_a_bit_in_the_silence_between_clips_names_nobody_and_is_repaired(run, ma
     before = _files(made.path)
     _flip(_chunk(made.path, 0), byte=RAW.chunk_bytes - 1)
     code, out, _ = run("verify", "raw-100")
-    line = out.splitlines()[1]
+    _, line, verdict = out.splitlines()
     assert code == 1 and line.startswith("work/cache/raw-100.zarr/features/c/0: damaged chunk: ")
-    assert line.endswith("; every clip in it is sound")
+    assert line.endswith("; every clip in it is sound") and verdict == "raw-100.zarr: repaired"
     assert _files(made.path) == before
     assert run("verify", "raw-100")[0] == 0
 
@@ -101,7 +101,9 @@ def test_a_clip_whose_slot_no_clip_refers_to_is_not_named(run, made):
     with writing(made.path) as writer:
         writer.write_tables(writer.tables.clips.drop(2), writer.tables.plan)
     _flip(_chunk(made.path, 0), byte=2 * 5000)
-    assert run("verify", "raw-100")[1].splitlines()[1].endswith("; holds no clip of the dataset")
+    _, line, verdict = run("verify", "raw-100")[1].splitlines()
+    assert line.endswith("; holds no clip of the dataset") and verdict == "raw-100.zarr: repaired"
+    assert run("verify", "raw-100")[0] == 0
 
 
 @pytest.mark.parametrize("specification", [RAW, MFCC], ids=lambda s: s.name)
@@ -308,6 +310,7 @@ def test_a_bad_table_is_named_with_what_it_will_be_made_of(run, made, name, sour
     assert "; the next featurize makes it anew" in lines[0] and source in lines[0]
     assert "tables: damaged; rerun featurize to repair it" in lines
     assert any("raw-100.zarr/features/c/1: damaged chunk" in line for line in lines)
+    assert lines[-1] == "raw-100.zarr: damaged; rerun featurize to repair it"
 
 
 @pytest.mark.parametrize("key", ["features/zarr.json", "length/zarr.json", "start/c/0", "scale/c/0", "status/c/0"])

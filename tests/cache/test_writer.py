@@ -408,6 +408,13 @@ def test_results_whose_bytes_still_have_their_checksum_are_kept(store):
     assert read_receipt(store, 2) == receipt and path.read_bytes() == _expected()
 
 
+@pytest.mark.parametrize(("size", "kept"), [(2 * 900, {4, 5}), (2 * LENGTH + 9, {4, 5, 6, 8}), (7, {5})])
+def test_of_a_chunk_of_another_size_the_results_that_it_still_holds_are_kept(store, size, kept):
+    receipt = _filled(store)
+    store.write("features/c/2", store.read("features/c/2").ljust(size, b"x")[:size])
+    assert set(_group(store, earlier=receipt).kept) == kept
+
+
 @pytest.mark.parametrize("harm", ["missing", "short", "pipe"])
 def test_nothing_is_kept_of_a_chunk_that_is_gone_but_what_has_no_bytes(store, harm):
     receipt = _filled(store)
@@ -417,13 +424,6 @@ def test_nothing_is_kept_of_a_chunk_that_is_gone_but_what_has_no_bytes(store, ha
     if harm == "pipe":
         os.mkfifo(store.path("features/c/2"))
     assert set(_group(store, earlier=receipt).kept) == {5}
-
-
-def test_results_to_be_tried_again_are_kept_only_if_asked(store):
-    receipt = _filled(store)
-    slots = tuple(replace(slot, retry=slot.slot == 8) for slot in receipt.slots)
-    assert set(_group(store, earlier=replace(receipt, slots=slots)).kept) == {4, 5, 6}
-    assert set(_group(store, earlier=replace(receipt, slots=slots), keep_retries=True).kept) == {4, 5, 6, 8}
 
 
 def test_earlier_features_are_put_back_where_new_ones_fail(store):
@@ -478,19 +478,18 @@ class _Dying(LocalStorage):
 def test_a_repair_that_is_killed_loses_none_of_the_sound_features(store, n_writes):
     """Slot 6 is computed again; the recordings of the others may be gone."""
     receipt = _filled(store)
-    slots = tuple(replace(slot, retry=slot.slot == 6) for slot in receipt.slots)
-    write_receipt(store, replace(receipt, slots=slots))
     dying = _Dying(store.path())
     dying.left[0] = n_writes
-    writer = GroupWriter(dying, RAW, 2, 1, OFFSETS, earlier=read_receipt(store, 2))
+    writer = GroupWriter(dying, RAW, 2, 1, OFFSETS, earlier=receipt)
+    others = [result for slot, result in writer.kept.items() if slot != 6]
     try:
         writer.write(6, [_noise(650, 1)])
-        writer.commit([*writer.kept.values(), _result(6, _noise(650, 1))], VERSIONS)
+        writer.commit([*others, _result(6, _noise(650, 1))], VERSIONS)
     except _Killed:
         assert n_writes < 3
     found = read_receipt(store, 2)
     assert {4, 5, 8} <= set(_group(store, earlier=found).kept)
-    sound = set(_group(store, earlier=found, keep_retries=True).kept)
+    sound = set(_group(store, earlier=found).kept)
     assert sound == {slot.slot for slot in found.slots}  # whatever the receipt counts is there
 
 

@@ -1,7 +1,9 @@
 import json
 import os
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ from filelock import FileLock
 
 from ensemble import PredictionsError, create_predictions, move_aside, open_predictions
 from ensemble.metrics import accuracy, map3
+from ensemble.predictions import binding_differences, dataset_difference, read_description
 from ensemble.table import folder_row
 
 ASIDE = "use the same ones, another --name, or --force, which moves this folder aside"
@@ -248,6 +251,233 @@ def test_a_damaged_marker_is_refused(tmp_path, make_predictions, content):
         PredictionsError, match=r"p/finished_0\.json: .*; remove finished_0\.json if it is there, and"
     ):
         folder.result(0)
+
+
+# what a folder is about
+
+
+@pytest.fixture
+def described(tmp_path, arguments):
+    """A function that makes a folder without folds, with changes, and gives what it is about."""
+    numbers = count()
+    return lambda **changes: create_predictions(tmp_path / str(next(numbers)), **arguments(**changes))
+
+
+@pytest.fixture
+def written(described):
+    """The path of such a folder."""
+    return described().path
+
+
+def _refusal(path):
+    with pytest.raises(PredictionsError) as refusal:
+        read_description(path)
+    said = str(refusal.value)
+    assert "\n" not in said and len(said) < 500
+    return said.removeprefix(f"{path}/")
+
+
+# what is written and read back
+
+
+def test_description_comes_back_as_written(described):
+    expected = described()
+    read = read_description(expected.path)
+    assert (read.labels, read.config) == (expected.labels, expected.config)
+    assert read.reasons.tolist() == expected.reasons.tolist() == [""] * 11 + ["empty"]
+    pd.testing.assert_frame_equal(read.clips_train, expected.clips_train)
+    pd.testing.assert_frame_equal(read.clips_test, expected.clips_test)
+    np.testing.assert_array_equal(read.folds, expected.folds)
+    assert read.folds.dtype == np.int64
+    assert dataset_difference(expected, read) == ""
+    assert binding_differences(expected, read) == []
+
+
+def test_files_are_what_people_read(written):
+    assert json.loads((written / "labels.json").read_text()) == ["Bell", "None", "Bark, loud", "Rain"]
+    lines = (written / "clips_train.csv").read_text().splitlines()
+    assert lines[:4] == ["fname,label", "00.wav,Bell", "01.wav,None", '02.wav,"Bark, loud"']
+    lines = (written / "clips_test.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[:3] == ["fname", "t0.wav", '"t,1.wav"']
+    lines = (written / "folds.csv").read_text().splitlines()
+    assert (lines[:2], lines[-1]) == (["fname,fold,reason", "00.wav,0,"], "11.wav,,empty")
+    assert json.loads((written / "config.json").read_text())["settings"]["learning_rate"] == 0.001
+
+
+def test_label_none_survives(written):
+    assert read_description(written).clips_train["label"][1] == "None"
+    assert read_description(written).clips_test["fname"][2] == "None"
+
+
+def test_no_test_clips_survive(described):
+    path = described(clips_test=pd.DataFrame({"fname": []})).path
+    assert read_description(path).clips_test.shape == (0, 1)
+
+
+def test_clips_may_come_with_any_index(described, arguments):
+    table = arguments()["clips_train"].set_axis(range(50, 62))
+    assert dataset_difference(described(), described(clips_train=table)) == ""
+
+
+# descriptions that say something odd
+
+
+@pytest.mark.parametrize(
+    ("file", "value", "message"),
+    [
+        ("config.json", [], r"config.json: the file must be a JSON object, got \[\]; train again with --force"),
+        ("config.json", "x" * 1000, r"config.json: the file must be a JSON object, got 'x{76}\.\.\.; train"),
+        ("config.json", {"model": "x"}, "config.json: format_version must be 1, got nothing; use the version"),
+        ("labels.json", {"a": 1}, r"labels.json: the file must be a list of different labels, got {'a': 1}; "),
+        ("labels.json", [], r"labels.json: the file must be a list of different labels, got \[\]; "),
+        ("labels.json", 5, "labels.json: the file must be a list of different labels, got 5; "),
+        ("labels.json", ["a", 5], r"labels.json: the file must be a list of different labels, got \['a', 5\]; "),
+        ("labels.json", ["a", "b", "a"], "labels.json: the file must be a list of different labels, got "),
+        ("labels.json", ["Bell", "Rain"], "clips_train.csv: label, row 1, must be one of labels.json, got 'None'"),
+    ],
+)
+def test_json_that_says_something_else_is_refused(written, file, value, message):
+    (written / file).write_text(json.dumps(value))
+    assert re.match(message, _refusal(written))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "rule"),
+    [
+        ("format_version", 2, "1, got 2"),
+        ("format_version", True, "1, got True"),
+        ("format_version", None, "1, got None"),
+        ("model", None, "a text, got None"),
+        ("n_folds", 0, "a whole number, 1 to 1,000,000, got 0"),
+        ("n_folds", True, "a whole number, 1 to 1,000,000, got True"),
+        ("n_folds", 3.0, "a whole number, 1 to 1,000,000, got 3.0"),
+        ("n_folds", 10**4000, r"a whole number, 1 to 1,000,000, got 10{76}\.\.\."),
+        ("n_parameters", "many", "a whole number, 0 to 1,000,000,000,000,000, got 'many'"),
+        ("n_parameters", 10**16, "a whole number, 0 to 1,000,000,000,000,000, got 10000000000000000"),
+        ("settings", ["crops"], r"a JSON object of texts, numbers, true, false and null, got \['crops'\]"),
+        (
+            "settings",
+            {"recipe": []},
+            r"a JSON object of texts, numbers, true, false and null, got {'recipe': \[\]}",
+        ),
+        ("stores", 5, "a list of JSON objects with a name, got 5"),
+        ("stores", [{"checksum": 5}], r"a list of JSON objects with a name, got \[{'checksum': 5}\]"),
+    ],
+)
+def test_odd_values_of_the_configuration_are_refused(written, key, value, rule):
+    config = json.loads((written / "config.json").read_text())
+    (written / "config.json").write_text(json.dumps({**config, key: value}))
+    assert re.match(rf"config.json: {key} must be {rule}; ", _refusal(written))
+
+
+@pytest.mark.parametrize("key", ["format_version", "model", "n_parameters", "n_folds"])
+def test_missing_values_of_the_configuration_are_refused(written, key):
+    config = json.loads((written / "config.json").read_text())
+    (written / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != key}))
+    assert re.match(rf"config.json: {key} must be .*, got nothing; ", _refusal(written))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("01.wav,1,", "x.wav,1,", "folds.csv: fname, row 1, must be '01.wav', got 'x.wav', unlike clips_train.csv"),
+        ("11.wav,,empty\n", "", "folds.csv: fname, row 11, must be '11.wav' (of 12), got nothing (of 11), unlike"),
+        ("01.wav,1,", "01.wav,3,", "folds.csv: fold, row 1, must be 0 to 2 or empty, got '3'; train again with"),
+        (
+            "01.wav,1,",
+            "01.wav,one,",
+            "folds.csv: fold, row 1, must be 0 to 2 or empty, got 'one'; train again with",
+        ),
+        ("01.wav,1,", "01.wav,-1,", "folds.csv: fold, row 1, must be 0 to 2 or empty, got '-1'; train again with"),
+    ],
+)
+def test_folds_that_do_not_fit_are_refused(written, old, new, message):
+    text = (written / "folds.csv").read_text()
+    (written / "folds.csv").write_text(text.replace(old, new))
+    assert _refusal(written).startswith(message)
+
+
+# what differs
+
+
+@pytest.fixture
+def differences(described):
+    """A function that gives what binds folds and differs after some changes."""
+    return lambda **changes: binding_differences(described(), described(**changes))
+
+
+def test_every_differing_setting_is_named(differences):
+    settings = {"learning_rate": 0.01, "crops": 5, "seconds": 2, "mixup": None, "quick": True}
+    assert differences(config={"settings": settings, "seed": 7, "n_parameters": 5}) == [
+        "learning_rate must be 0.001, got 0.01",
+        "seed must be 1001, got 7",
+        "mixup must be nothing, got None",
+        "quick must be nothing, got True",
+    ]
+
+
+def test_seed_model_and_folds_are_binding(differences):
+    assert differences(config={"seed": 7, "model": "conv2d", "n_folds": 10}) == [
+        "model must be 'conv1d', got 'conv2d'",
+        "n_folds must be 3, got 10",
+        "seed must be 1001, got 7",
+    ]
+
+
+def test_parameters_and_stores_are_binding(differences):
+    store = {"name": "raw-16000.zarr", "checksum": "abd", "specification": {"sample_rate": 16000}}
+    assert differences(config={"stores": [store], "n_parameters": 5}) == [
+        "n_parameters must be 360513, got 5",
+        "stores.0.checksum must be 'abc', got 'abd'",
+        "stores.0.specification.sample_rate must be nothing, got 16000",
+    ]
+
+
+def test_versions_revision_and_the_rest_may_differ(differences):
+    assert differences(config={"versions": {"keras": "4"}, "git_revision": "f", "started": "today"}) == []
+
+
+def test_changed_clips_are_named_before_what_follows_from_them(differences, arguments):
+    clips = arguments()["clips_train"]
+    clips.loc[5, "label"] = "Rain"
+    said = differences(clips_train=clips, folds=np.zeros(12), config={"stores": [{"name": "other"}]})
+    assert said == ["label of clips_train.csv, row 5, must be 'None', got 'Rain'"]
+
+
+def test_changed_fold_is_named(differences):
+    said = differences(folds=[0, 1, 2, 0, 1, 2, 0, 1, 2, 0, -1, 1])
+    assert said == ["order of fold of folds.csv, row 10, must be '1', got ''"]
+
+
+@pytest.mark.parametrize(
+    ("split", "change", "message"),
+    [
+        (
+            "train",
+            lambda c: c.iloc[::-1],
+            "order of fname of clips_train.csv, row 0, must be '00.wav', got '11.wav'",
+        ),
+        (
+            "test",
+            lambda c: c.iloc[:0],
+            "fname of clips_test.csv, row 0, must be 't0.wav' (of 5), got nothing (of 0)",
+        ),
+        ("test", lambda c: c.replace("None", "n"), "fname of clips_test.csv, row 2, must be 'None', got 'n'"),
+    ],
+)
+def test_dataset_difference_names_the_row(described, arguments, split, change, message):
+    changed = described(**{f"clips_{split}": change(arguments()[f"clips_{split}"])})
+    assert dataset_difference(described(), changed) == message
+
+
+def test_dataset_difference_names_the_label(described):
+    changed = described(labels=["Bell", "Bark, loud", "None", "Rain"])
+    said = dataset_difference(described(), changed)
+    assert said == "order of labels.json, row 1, must be 'None', got 'Bark, loud'"
+
+
+def test_difference_in_settings_alone_is_none_in_the_dataset(described):
+    assert dataset_difference(described(), described(config={"seed": 5}, folds=np.zeros(12))) == ""
 
 
 # folds

@@ -7,7 +7,7 @@ import pytest
 
 import ensemble.submission
 from ensemble import PredictionsError
-from ensemble.description import write_csv
+from ensemble.files import write_csv
 from ensemble.submission import refuse_output, submission
 
 FNAMES, LABELS = ["a.wav", "b.wav"], ["Bark", "Bell", "Rain"]

@@ -2,7 +2,6 @@
 
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -165,27 +164,19 @@ def test_a_cache_folder_that_cannot_be_made_is_one_line(small, tmp_path, command
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
-def test_folders_and_files_without_permission(tmp_path_factory, write_dataset, noise, command):
-    folder = Path(os.path.realpath(tmp_path_factory.getbasetemp())).parent.parent / f"earmark-{os.getpid()}"
-    folder.mkdir(mode=0o755)
-    try:
-        data = write_dataset(folder / "data", {"a.wav": noise(1, 2000), "b.wav": noise(2, 2000)})
-        (data / "audio_train" / "a.wav").chmod(0)
-        (folder / "open").mkdir(mode=0o777)
-        (folder / "open").chmod(0o777)
-        os.seteuid(65534)
-        try:
-            code, _, err = command("--cache", folder / "closed", data=data)
-            assert code == 2 and "Permission denied" in err.splitlines()[-1]
-            code, out, _ = command("--cache", folder / "open" / "cache", data=data)
-            assert code == 1 and "failed: a.wav: Permission denied" in out and "0 empty" in out
-        finally:
-            os.seteuid(0)
-        (data / "audio_train" / "a.wav").chmod(0o644)
-        code, out, _ = command("--cache", folder / "open" / "cache", data=data)
-        assert code == 0 and "0 empty, 0 truncated, 0 failed" in out
-    finally:
-        shutil.rmtree(folder)
+def test_folders_and_files_without_permission(small, tmp_path, command, as_nobody):
+    command("--cache", tmp_path / "first")  # imports all that another user may not read
+    (small / "audio_train" / "1.wav").chmod(0)
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    with as_nobody():
+        code, _, err = command("--cache", tmp_path / "closed")
+        assert code == 2 and "Permission denied" in err.splitlines()[-1]
+        code, out, err = command("--cache", tmp_path / "open" / "cache")
+        assert code == 1 and "failed: 1.wav: Permission denied" in out and "0 empty" in out, err
+    (small / "audio_train" / "1.wav").chmod(0o644)
+    code, out, _ = command("--cache", tmp_path / "open" / "cache")
+    assert code == 0 and "0 empty, 0 truncated, 0 failed" in out
 
 
 def test_a_full_disk_is_one_line_and_the_next_run_completes(small, tmp_path, command):
@@ -290,6 +281,7 @@ def test_nothing_of_a_name_reaches_the_terminal_raw(tmp_path, write_dataset, noi
 
 def test_odd_names_fail_alone(small, tmp_path, command, as_nobody):
     """A name of 300 letters, one that is only an ending, and a folder that is closed to us."""
+    command("--cache", tmp_path / "first")  # imports all that another user may not read
     names = ["x" * 300 + ".wav", ".raw", "closed/a.wav"]
     (small / "audio_train" / ".raw").write_text("no sound")
     (small / "audio_train" / "closed").mkdir(mode=0)

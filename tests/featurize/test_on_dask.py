@@ -11,9 +11,10 @@ import pytest
 
 from cache.storage import open_storage
 from cache.writer import writing
+from common.on_dask import ClusterError
 from featurize import on_dask
 from featurize.job import StoppedError, run_job
-from featurize.on_dask import ClusterError, Terms, bytes_depend_on
+from featurize.on_dask import Terms, bytes_depend_on
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEDULER = ("--port", "0", "--dashboard-address", ":0", "--idle-timeout", "120")  # should the tests be killed
@@ -21,7 +22,7 @@ WORKER = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--death-timeout", 
 
 
 class Processes:
-    """A scheduler that gives a job up when two workers died of it, and workers of one thread each."""
+    """A scheduler and workers of one thread each."""
 
     def __init__(self, folder: Path):
         self.folder, self.workers = folder, []
@@ -45,10 +46,9 @@ class Processes:
             process.wait()
 
     def _start(self, kind: str, until: str, *arguments: str, path: Path = ROOT) -> tuple[subprocess.Popen, str]:
-        settings = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1", "OPENBLAS_NUM_THREADS": "2"}
         process = subprocess.Popen(
             [sys.executable, "-m", f"distributed.cli.dask_{kind}", "--host", "127.0.0.1", *arguments],
-            env={**os.environ, "PYTHONPATH": str(path), **settings},
+            env={**os.environ, "PYTHONPATH": str(path), "OPENBLAS_NUM_THREADS": "2"},
             cwd=self.folder,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -160,7 +160,8 @@ def test_a_job_that_kills_every_worker_is_named_and_the_others_are_done(
         run_job(job, **options)
 
     monkeypatch.setattr("featurize.run.run_job", die)
-    processes.have_workers(4)  # two die of it among others, two of it alone
+    monkeypatch.setattr("common.on_dask.DEATHS", 2)
+    processes.have_workers(3)  # one dies of it beside another job, one of it alone
     with pytest.raises(
         ClusterError, match=r"long\.flac: 2 workers were killed at this job, by memory that ran out"
     ):
@@ -184,7 +185,7 @@ def test_a_worker_without_earmark_is_refused(every_kind, tmp_path, featurize, pr
 @pytest.mark.slow
 def test_a_run_without_workers_ends(every_kind, tmp_path, featurize, processes, monkeypatch):
     processes.have_workers(0)
-    monkeypatch.setattr("featurize.on_dask._NO_WORKERS_S", 0)
+    monkeypatch.setattr("common.on_dask.NO_WORKERS_S", 0)
     with pytest.raises(ClusterError, match=r"tcp://.*: there was no worker for 0 s; start some with"):
         featurize(every_kind, tmp_path / "cache", engine="dask", scheduler=processes.address)
 
@@ -244,7 +245,7 @@ def test_a_lost_scheduler_ends_the_run_and_what_is_done_is_kept(
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nowhere", "http://127.0.0.1:1", ""])
 @pytest.mark.slow
 def test_a_scheduler_that_cannot_be_reached(every_kind, tmp_path, featurize, address, monkeypatch):
-    monkeypatch.setattr("featurize.on_dask._CONNECT_S", 0.1)
+    monkeypatch.setattr("common.on_dask.CONNECT_S", 0.1)
     with pytest.raises(
         ClusterError, match="--scheduler must be the address of a running Dask scheduler, got no ans"
     ):

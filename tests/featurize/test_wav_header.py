@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from featurize.wav_header import HEAD_BYTES, head_with_sizes, plain_header, wav_data
+from featurize.wav_header import HEAD_BYTES, head_with_sizes, read_wav
 
 N = 1000
 
@@ -22,13 +22,15 @@ def wav(tmp_path):
 def data_of(source):
     """What the header claims; source is a path or bytes."""
     with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
-        return wav_data(file)
+        size = file.seek(0, 2)
+        file.seek(0)
+        return read_wav(file, size)
 
 
 def plain(data):
     """Rate and samples per channel of a plain wav."""
-    found = plain_header(data[:HEAD_BYTES], len(data))
-    return found and (found.rate, found.n_samples)
+    found = read_wav(io.BytesIO(data[:HEAD_BYTES]), len(data))
+    return (found.rate, found.n_samples) if found and found.is_plain else None
 
 
 def patch_data_size(path, size):
@@ -104,7 +106,7 @@ def test_a_wav_preallocated_with_zeros_is_not_walked_8_bytes_at_a_time(tmp_path,
             return super().read(n)
 
     with Counting(tmp_path / "a.wav") as file:
-        found = wav_data(file)
+        found = read_wav(file, ZEROS)
     assert (found and found.n_samples) == n_samples and len(read) < 10 and max(read) < 100
 
 

@@ -185,9 +185,7 @@ def _ours(clips, net):
     folds = assign_folds(dataset, settings)
     train, held_out = np.flatnonzero(folds != 0), np.flatnonzero(folds == 0)
     keys = clip_keys(dataset.train["clip"])[train]
-    augmentation = Augmentation(
-        settings.recipe, settings.seed, train, keys, windows.lengths[train], windows.shape, windows.kind
-    )
+    augmentation = Augmentation(settings.recipe, settings.seed, windows, train, keys)
     batches = TrainingBatches(windows, augmentation, dataset.label_ids[train], 3, None, settings.recipe.batch_size)
     statistics = None
     if windows.kind == "mfcc":

@@ -67,6 +67,16 @@ def test_where_the_same_command_would_resume_is_known(clock):
     assert progress.place == "with fold 3, epoch 5"
 
 
+def test_until_the_first_batch_the_bar_says_that_the_net_is_compiled(clock, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    stream = Terminal()
+    with RunProgress(stream) as progress:
+        progress.begin_fold(2, 3, 10, 128)
+        progress.begin_epoch(0)
+    assert "building and compiling the net" in stream.getvalue() and "clips/s" not in stream.getvalue()
+
+
 def test_on_a_terminal_there_is_a_bar_with_fold_epoch_rate_and_scores(clock, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "80")

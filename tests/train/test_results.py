@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from ensemble import create_predictions
-from train.results import find_runs, result_table, runs_table
+from train.results import result_table, runs_table
 from train.settings import settings_for
 
 
@@ -38,12 +38,6 @@ def make_run(tmp_path):
     return make
 
 
-def _table(work):
-    folders, refused = find_runs(work)
-    lines, unreadable = runs_table(work, folders)
-    return lines, refused + unreadable
-
-
 def test_the_folds_of_a_run_and_all_of_them_have_a_line(make_run):
     folder = make_run("")
     assert result_table(folder) == [
@@ -65,13 +59,13 @@ def test_a_run_says_how_many_folds_it_has_so_far(make_run):
 def test_runs_stand_side_by_side_with_scores_time_and_what_differs(make_run, tmp_path):
     make_run("")
     make_run("trial", "conv2d", "notebook", finished=(1,))
-    assert _table(tmp_path) == (
+    assert runs_table(tmp_path) == (
         [
             "run    net     recipe    parameters   folds  accuracy   MAP@3        time",
             "-      conv1d  default        1,234       2    0.7500  0.8750  2 min 30 s",
-            "    raw-4000.zarr",
+            "    store=raw-4000.zarr",
             "trial  conv2d  notebook       1,234  1 of 2    0.5000  0.7500  1 min 15 s",
-            "    raw-4000.zarr",
+            "    store=raw-4000.zarr",
         ],
         [],
     )
@@ -85,9 +79,9 @@ def test_runs_stand_side_by_side_with_scores_time_and_what_differs(make_run, tmp
             "conv1d",
             "default",
             {"polarity": False, "group_by": "source", "limit": 9},
-            "group_by=source limit=9 polarity=False",
+            "group_by=source limit=9 polarity=no",
         ),
-        ("conv1d", "default", {"quick": True, "folds": 3}, "quick folds=3"),
+        ("conv1d", "default", {"quick": True, "folds": 3}, "folds=3 quick=yes"),
         ("conv1d", "default", {"fold_column": "part"}, "fold_column=part folds=none"),
         ("mobilenet", "default", {"features": "mfcc", "learning_rate": 0.001}, "learning_rate=0.001"),
         ("conv2d", "notebook", {"epochs": 7, "windows": "each-epoch"}, "epochs=7 windows=each-epoch"),
@@ -97,22 +91,22 @@ def test_settings_that_are_not_the_recipes_or_the_defaults_are_told_of_a_single_
     make_run, tmp_path, model, preset, values, told
 ):
     make_run("a", model, preset, **values)
-    assert _table(tmp_path)[0][2] == f"    raw-4000.zarr {told}"
+    assert runs_table(tmp_path)[0][2] == f"    store=raw-4000.zarr {told}"
 
 
 def test_what_differs_fits_80_columns(make_run, tmp_path):
     make_run(
         "a", seed=2, limit=12345, crops=7, epochs=300, batch_size=99, validate_every=77, patience=5, group_by="x"
     )
-    lines = _table(tmp_path)[0]
+    lines = runs_table(tmp_path)[0]
     assert max(map(len, lines)) <= 80 and len(lines) > 3
 
 
 def test_a_damaged_run_leaves_the_others_in_the_table(make_run, tmp_path):
     make_run("")
     (make_run("trial").path / "train_predictions_1.npy").unlink()
-    lines, refused = _table(tmp_path)
-    assert [line.split()[0] for line in lines] == ["run", "-", "raw-4000.zarr"]
+    lines, refused = runs_table(tmp_path)
+    assert [line.split()[0] for line in lines] == ["run", "-", "store=raw-4000.zarr"]
     (line,) = refused
     assert "trial/predictions_1d_conv/train_predictions_1.npy" in line
 
@@ -120,7 +114,7 @@ def test_a_damaged_run_leaves_the_others_in_the_table(make_run, tmp_path):
 def test_a_run_without_a_finished_fold_is_named_apart(make_run, tmp_path):
     make_run("")
     begun = make_run("begun", finished=())
-    lines, refused = _table(tmp_path)
+    lines, refused = runs_table(tmp_path)
     assert len(lines) == 3
     assert refused == [f"{begun.path}: no fold is finished yet; run train to its end"]
 
@@ -128,10 +122,10 @@ def test_a_run_without_a_finished_fold_is_named_apart(make_run, tmp_path):
 def test_folders_that_were_moved_aside_are_listed_too(make_run, tmp_path):
     folder = make_run("")
     folder.path.rename(folder.path.with_name("predictions_1d_conv.old-1"))
-    assert _table(tmp_path)[0][1].startswith("predictions_1d_conv.old-1  conv1d")
+    assert runs_table(tmp_path)[0][1].startswith("predictions_1d_conv.old-1  conv1d")
 
 
 def test_runs_of_before_recipes_have_a_dash(make_run, tmp_path):
     folder = make_run("")
     (folder.path / "config.json").write_text(json.dumps(folder.config | {"settings": {"seed": 1}}))
-    assert _table(tmp_path)[0][1].split()[2] == "-"
+    assert runs_table(tmp_path)[0][1].split()[2] == "-"

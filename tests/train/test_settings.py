@@ -95,11 +95,11 @@ def test_quick_has_one_epoch_and_two_folds_unless_told_otherwise():
         ),
         (
             {"group_by": "source", "fold_column": "part"},
-            r"--group-by must be left out with --fold-column, got source; the values of 'part' are the folds",
+            r"--group-by must be left out with --fold-column, as the values of 'part' are the folds, got source",
         ),
         (
             {"folds": 5, "fold_column": "part"},
-            r"--folds must be left out with --fold-column, got 5; the values of 'part' are the folds",
+            r"--folds must be left out with --fold-column, as the values of 'part' are the folds, got 5",
         ),
         ({"name": "../up"}, r"--name must be one plain folder name, got '../up'"),
         ({"name": ""}, r"--name must be one plain folder name, got ''"),

@@ -1,27 +1,26 @@
-"""Batches of windows, computed ahead by threads and fed to Keras.
+"""Batches of windows, computed ahead by a thread and fed to Keras.
 
 A batch depends on its number alone, so anybody can ask for it ahead, in any order, in any thread. Training counts
-batches on through all epochs: batch number i is step i % steps of epoch i // steps. `augment` says what each window
-shows.
+batches on through all epochs: batch number i is step i % steps of epoch i // steps.
 """
 
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from threading import Lock
-from typing import Generic, TypeVar
 
 import keras
 import numpy as np
 
-from train.input.augment import Augmentation, WindowPlan, plain_plan
+from train.input.augment import Augmentation
 from train.input.randomness import crop_counts, crop_offsets
-from train.input.windows import Windows
+from train.input.windows import WindowPlan, Windows, plain_plan
 
 _PIECE = 64  # batches that are planned at once: for few clips, calling NumPy takes longer than its computing
+_AHEAD = 3  # batches to have ready beyond the one in use
 _QUIET_S = 0.02  # without a call, until the feed counts as unused
-Batch = TypeVar("Batch")
 
 
 class TrainingBatches:
@@ -51,20 +50,16 @@ class TrainingBatches:
         self._piece = lru_cache(maxsize=2)(self._planned_piece)
 
     def __call__(self, index: int) -> tuple[np.ndarray, ...]:
-        """Batch number index, counted from the first epoch's first.
-
-        Returns:
-            windows, float32 [n, *windows.shape], then what `planned` gives after the plan.
-        """
+        """Batch number index: windows, float32 [n, *windows.shape], then what `planned` gives after the plan."""
         plan, *rest = self.planned(index)
         return self.windows.cut(plan, self.fill), *rest
 
     def planned(self, index: int) -> tuple[WindowPlan | np.ndarray, ...]:
-        """What batch number index shows, before it is cut.
+        """What batch number index shows, before it is cut; an epoch's last batch may be smaller.
 
         Returns:
             the plan of n windows; targets, float32 [n, n_labels], one-hot, mixed as the windows are; and weights,
-            float32 [n], likewise, where there are any. An epoch's last batch may be smaller.
+            float32 [n], likewise, where there are any.
         """
         epoch, step = divmod(index, self.steps)
         piece, place = divmod(step, _PIECE)
@@ -95,59 +90,46 @@ class CropBatches:
         return -(-int(self.counts.sum()) // self._batch_size)
 
     def __call__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Batch number index.
-
-        Returns:
-            rows, int64 [n], which of the clips each window shows, and windows, float32 [n, *windows.shape].
-        """
+        """Rows, int64 [n], of the clips that the windows show, and windows, float32 [n, *windows.shape]."""
         first = index * self._batch_size
         crops = np.arange(first, min(first + self._batch_size, self._ends[-1]))
         rows = np.searchsorted(self._ends, crops, side="right")
         counts = self.counts[rows]
-        which = crops - (self._ends[rows] - counts)
-        clips = self._clips[rows]
+        clips, which = self._clips[rows], crops - (self._ends[rows] - counts)
         offsets = crop_offsets(self._windows.lengths[clips], self._windows.length, counts, which)
         return rows, self._windows.cut(plain_plan(clips, offsets))
 
 
-class Prefetch(Generic[Batch]):
-    """Batches by number, with the next `depth` computed ahead by threads; a context manager.
+class Prefetch:
+    """Batches by number, with the next three computed ahead by a thread; a context manager.
 
-    Call it with 0, 1, 2, ... Any other order gives the same batches, only without the head start. Threads are
+    Call it with 0, 1, 2, ... Any other order gives the same batches, only without the head start. A thread is
     enough, as the code that cuts windows releases the GIL.
     """
 
-    def __init__(self, get: Callable[[int], Batch], stop: int | None = None, workers: int = 1, depth: int = 3):
-        """get: a pure function of a batch's number. stop: how many there are. workers: threads, 0 for none."""
-        self._get, self._stop, self._depth = get, stop, depth
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="batches") if workers else None
-        self._futures: dict[int, Future[Batch]] = {}
+    def __init__(self, get: Callable[[int], tuple], stop: int = sys.maxsize):
+        """get: a pure function of a batch's number. stop: how many there are."""
+        self._get, self._stop = get, stop
+        self._pool = ThreadPoolExecutor(1, "batches")
+        self._futures: dict[int, Future[tuple]] = {}
         self._lock = Lock()
 
-    def __call__(self, index: int) -> Batch:
-        """The result of get(index); an error of get is raised here."""
+    def __call__(self, index: int) -> tuple:
+        """The result of get(index); an error of get is raised here, and a RuntimeError after the block."""
         with self._lock:
-            if self._pool is None:
-                return self._get(index)
-            last = index + self._depth if self._stop is None else min(index + self._depth, self._stop - 1)
-            wanted = range(index, max(index, last) + 1)
+            wanted = range(index, min(index + _AHEAD + 1, self._stop))
             self._futures = {i: self._futures.get(i) or self._pool.submit(self._get, i) for i in wanted}
             future = self._futures.pop(index)
         return future.result()
 
-    def __enter__(self) -> "Prefetch[Batch]":
+    def __enter__(self) -> "Prefetch":
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the threads and drop what was computed ahead; later calls compute their batch themselves."""
+        """End the thread, and drop what was computed ahead."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
         with self._lock:
-            pool, self._pool = self._pool, None
             self._futures.clear()
-        if pool is not None:
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 class Feed(keras.utils.PyDataset):
@@ -160,58 +142,45 @@ class Feed(keras.utils.PyDataset):
 
     num_batches = None  # endless
 
-    def __init__(self, batches: Callable[[int], tuple], workers: int = 1, depth: int = 3, first: int = 0):
-        """workers: threads, 0 for none. depth: batches to have ready beyond the one in use. first: the number of
-        the first batch that is wanted."""
+    def __init__(self, batches: Callable[[int], tuple], first: int = 0):
+        """first: the number of the first batch that is wanted."""
         super().__init__()
-        self._first = first
-        self._prefetch = Prefetch(batches, workers=workers, depth=depth)
+        self._first, self._prefetch = first, Prefetch(batches)
         self._error: Exception | None = None
-        self._closed = False
-        self._calls = self._running = 0
+        self._begun = self._ended = 0  # calls
         self._lock = Lock()
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
         """Batch number index, counted from the first that is wanted."""
         with self._lock:
-            self._calls, self._running = self._calls + 1, self._running + 1
+            self._begun += 1
         try:
-            if self._closed:
-                raise ClosedError
             return self._prefetch(self._first + index)
         except Exception as error:
             self._error = self._error or error
             raise
         finally:
             with self._lock:
-                self._running -= 1
+                self._ended += 1
 
     def __enter__(self) -> "Feed":
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        """Drop what was computed ahead, as TensorFlow never releases the feed; raise a batch's own error."""
-        cause = self._error
-        self._closed = True
-        self._prefetch.close()
-        self._settle()
-        if error is not None and cause is not None:
-            raise cause from None  # TensorFlow's own error is a page of text
-
-    def _settle(self) -> None:
-        """Wait until nobody asks for batches any more.
+        """Drop what was computed ahead, as TensorFlow never releases the feed; raise a batch's own error.
 
         TensorFlow's thread asks for batches beyond the last until it gets an error. If Python collected its
-        iterator meanwhile, which holds the GIL, the two would wait for each other for ever.
+        iterator meanwhile, which holds the GIL, the two would wait for each other for ever: so wait until nobody
+        asks any more.
         """
-        calls = -1
-        while self._running or calls != self._calls:
-            calls = self._calls
+        cause = self._error
+        self._prefetch.__exit__()
+        begun = -1
+        while self._ended < self._begun or begun < self._begun:
+            begun = self._begun
             time.sleep(_QUIET_S)
-
-
-class ClosedError(Exception):
-    """A batch was asked for after the fit."""
+        if error is not None and cause is not None:
+            raise cause from None  # TensorFlow's own error is a page of text
 
 
 def _mixed(values: np.ndarray, rows: np.ndarray, partners: np.ndarray, shares: np.ndarray) -> np.ndarray:

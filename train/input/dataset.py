@@ -19,28 +19,17 @@ _UNUSABLE = {Status.EMPTY: "empty", Status.FAILED: "failed"}
 
 @dataclass(frozen=True)
 class Dataset:
-    """The clips that take part in a run.
+    """The clips that take part in a run."""
 
-    Attributes:
-        train, test: clip tables, [n_train] and [n_test].
-        labels: [n_labels].
-        label_ids: int64 [n_train].
-        verified: bool [n_train], as `verified_clips` says.
-        reasons: text [n_train], why a clip is left out of the folds, "" where it is not.
-        silent_tests: test clips that are empty or failed.
-        windows: of all clips.
-        settings: of the run, with the store that `resolve` chose.
-    """
-
-    train: pd.DataFrame
+    train: pd.DataFrame  # clip tables, [n_train] and [n_test]
     test: pd.DataFrame
     labels: list[str]
-    label_ids: np.ndarray
-    verified: np.ndarray
-    reasons: pd.Series
-    silent_tests: list[str]
-    windows: Windows
-    settings: Settings
+    label_ids: np.ndarray  # int64 [n_train]
+    verified: np.ndarray  # bool [n_train], as `verified_clips` says
+    reasons: pd.Series  # text [n_train], why a clip is left out of the folds, "" where it is not
+    silent_tests: list[str]  # test clips that are empty or failed
+    windows: Windows  # of all clips
+    settings: Settings  # of the run, with the store that `resolve` chose
 
     @property
     def usable(self) -> np.ndarray:
@@ -66,13 +55,17 @@ def open_dataset(cache: Cache, settings: Settings) -> Dataset:
     label_ids, labels = pd.factorize(train["label"])
     reasons = _reasons(store, train)
     if settings.verified_only:
-        _check_verification(every)
+        if every["manually_verified"].isna().all():
+            raise SettingsError(
+                "--verified-only needs the column manually_verified in train.csv, which says nothing about any "
+                "clip; leave --verified-only out, or fill the column in and run featurize again"
+            )
         reasons = reasons.mask((reasons == "") & ~verified, "unverified")
     return Dataset(
         train=train,
         test=test,
         labels=list(labels),
-        label_ids=label_ids.astype(np.int64),
+        label_ids=label_ids,
         verified=verified,
         reasons=reasons,
         silent_tests=test["clip"][_reasons(store, test) != ""].tolist(),
@@ -99,21 +92,20 @@ def verified_clips(manually_verified: pd.Series) -> np.ndarray:
 
 
 def _windows(store: Store, slots: np.ndarray, settings: Settings) -> Windows:
-    length = window_length(store.specification, settings.recipe.seconds)
-    shortest = 1 if settings.quick else settings.net.min_length
+    specification, net, seconds = store.specification, settings.net, settings.recipe.seconds
+    length = window_length(specification, seconds)
+    shortest = 1 if settings.quick else net.min_length
     if length < shortest:
         raise SettingsError(
-            f"--seconds must be at least {window_seconds(store.specification, shortest)} for the poolings of "
-            f"{settings.model} on {store.name}, got {settings.recipe.seconds}"
+            f"--seconds must be at least {window_seconds(specification, shortest)} for the poolings of "
+            f"{settings.model} on {store.name}, got {seconds}"
         )
     if settings.kind == "raw":
         return RawWindows(store, slots, length)
-    mfcc = settings.kind == "mfcc"
-    width = settings.n_mfcc if mfcc else store.specification.n_mels
-    if not settings.quick and width < settings.net.min_width:
+    flag, width = ("mfcc", settings.n_mfcc) if settings.kind == "mfcc" else ("n-mels", specification.n_mels)
+    if not settings.quick and width < net.min_width:
         raise SettingsError(
-            f"--{'mfcc' if mfcc else 'n-mels'} must be at least {settings.net.min_width} for the poolings of "
-            f"{settings.model}, got {width}"
+            f"--{flag} must be at least {net.min_width} for the poolings of {settings.model}, got {width}"
         )
     return FrameWindows(store, slots, length, width)
 
@@ -122,11 +114,3 @@ def _reasons(store: Store, clips: pd.DataFrame) -> pd.Series:
     """Why each clip has nothing to train on; text [clips], "" where it has."""
     reasons = pd.Series([_UNUSABLE.get(status, "") for status in Status], dtype="str")
     return reasons.take(store.status[clips["slot"]]).reset_index(drop=True)
-
-
-def _check_verification(train: pd.DataFrame) -> None:
-    if train["manually_verified"].isna().all():
-        raise SettingsError(
-            "--verified-only needs the column manually_verified in train.csv, which says nothing about any clip; "
-            "leave --verified-only out, or fill the column in and run featurize again"
-        )

@@ -9,34 +9,32 @@ from typing import NamedTuple
 import numpy as np
 from numba import carray, njit, types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
 
 float32, int32 = np.float32, np.int32
+_compiled = njit(nogil=True, cache=True)
 _ZERO, _ONE, _HALF, _TINY = float32(0), float32(1), float32(0.5), float32(1e-6)
 
 
 class Parts(NamedTuple):
     """The parts of clips that n windows show: one of its own clip each, and one of its partner where it is mixed.
 
-    Attributes:
-        addresses: intp [n, 2], of contiguous samples or frames. counts: int64 [n, 2], how many there are.
-        n_before: int64 [n, 2], how many silent ones come before them. Both together are at most a window's length
-            where there is a part. like: one of the arrays at the addresses, for its type.
+    Where there is a part, counts and n_before together are at most a window's length.
     """
 
-    addresses: np.ndarray
-    counts: np.ndarray
-    n_before: np.ndarray
-    like: np.ndarray
+    addresses: np.ndarray  # intp [n, 2], of contiguous samples or frames
+    counts: np.ndarray  # int64 [n, 2], how many there are
+    n_before: np.ndarray  # int64 [n, 2], how many silent ones come before them
+    like: np.ndarray  # one of the arrays at the addresses, for its type
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def address(array):
     """Where an array's elements begin; `array.ctypes.data` takes five times as long."""
     return array.ctypes.data
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def cut_waveforms(parts, scales, shares, factors, masks, out):
     """Write waveforms, padded with zeros and normalised by their own range, times a factor.
 
@@ -48,14 +46,14 @@ def cut_waveforms(parts, scales, shares, factors, masks, out):
     """
     length, span, mixed = out.shape[1], np.empty(2, parts.like.dtype), np.empty(2, float32)
     for i in range(len(out)):
-        row, own, before, share = out[i], _samples(parts, i, 0), parts.n_before[i, 0], shares[i]
+        row, own, before, share = out[i], _part(parts, i, 0), parts.n_before[i, 0], shares[i]
         _range_of(own, length, span)
         width = _range_width(span, scales[i, 0])
         if share == 1:
             silence = _write_samples(own, before, float32(span[0]), scales[i, 0] / width, _HALF, factors[i], row)
         else:
             _write_samples(own, before, _ZERO, share * scales[i, 0] / width, _ZERO, _ONE, row)
-            other = _samples(parts, i, 1)
+            other = _part(parts, i, 1)
             _range_of(other, length, span)
             level = (_ONE - share) * scales[i, 1] / _range_width(span, scales[i, 1])
             _mix_samples(other, level, row[parts.n_before[i, 1] :])
@@ -66,7 +64,7 @@ def cut_waveforms(parts, scales, shares, factors, masks, out):
             row[first:end] = silence
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def cut_frames(parts, silences, shares, gains, loudness, fill, time_masks, band_masks, out):
     """Write frames, padded with silent ones; mixed, share to 1 - share, plus gain * loudness, then masked.
 
@@ -80,10 +78,10 @@ def cut_frames(parts, silences, shares, gains, loudness, fill, time_masks, band_
     width = out.shape[2]
     for i in range(len(out)):
         window, gain = out[i], gains[i]
-        _mix_frames(_frames(parts, i, 0), parts.n_before[i, 0], silences[i, 0], loudness, _ONE, window)
+        _mix_frames(_part(parts, i, 0), parts.n_before[i, 0], silences[i, 0], loudness, _ONE, window)
         if shares[i] < 1:
             _mix_frames(
-                _frames(parts, i, 1), parts.n_before[i, 1], silences[i, 1], loudness, _ONE - shares[i], window
+                _part(parts, i, 1), parts.n_before[i, 1], silences[i, 1], loudness, _ONE - shares[i], window
             )
         if gain != 0:
             for t in range(len(window)):
@@ -105,66 +103,55 @@ def _pointer(typing_context, address):
     return types.voidptr(types.intp), code
 
 
-@njit(nogil=True, cache=True)
-def _samples(parts, i, which):
-    return carray(_pointer(parts.addresses[i, which]), parts.counts[i, which], parts.like.dtype)
-
-
-@njit(nogil=True, cache=True)
-def _frames(parts, i, which):
-    shape = (parts.counts[i, which], parts.like.shape[1])
+@_compiled
+def _part(parts, i, which):
+    shape = (parts.counts[i, which], *parts.like.shape[1:])
     return carray(_pointer(parts.addresses[i, which]), shape, parts.like.dtype)
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def _range_of(samples, length, span):
     """The least and the greatest sample; the zeros that pad fewer than length take part."""
     span[:] = samples[0] if len(samples) == length else 0
     _widen(span, samples)
 
 
+@_compiled
 def _widen(span, samples):
-    """Widen a range, least and greatest, to take samples in; replaced by one of the two below."""
+    """Widen a range, least and greatest, to take samples in.
+
+    Floats are compared as integers of the same order: of floats, LLVM compares one at a time.
+    """
+    if samples.itemsize == 4:
+        ends, bits = span.view(np.int32), samples.view(np.int32)
+        first, last = _ordered(ends[0]), _ordered(ends[1])
+        for i in range(len(bits)):
+            number = _ordered(bits[i])
+            first = number if number < first else first
+            last = number if number > last else last
+        ends[0], ends[1] = _ordered(first), _ordered(last)
+    else:
+        low, high = span[0], span[1]
+        for i in range(len(samples)):
+            sample = samples[i]
+            low = sample if sample < low else low
+            high = sample if sample > high else high
+        span[0], span[1] = low, high
 
 
-@overload(_widen)
-def _widen_by_type(span, samples):
-    return _widen_integers if isinstance(samples.dtype, types.Integer) else _widen_floats
-
-
-def _widen_integers(span, samples):
-    low, high = span[0], span[1]
-    for i in range(len(samples)):
-        sample = samples[i]
-        low = sample if sample < low else low
-        high = sample if sample > high else high
-    span[0], span[1] = low, high
-
-
-def _widen_floats(span, samples):
-    """By integers of the same order: of floats, LLVM compares one at a time."""
-    ends, bits = span.view(np.int32), samples.view(np.int32)
-    low, high = _ordered(ends[0]), _ordered(ends[1])
-    for i in range(len(bits)):
-        sample = _ordered(bits[i])
-        low = sample if sample < low else low
-        high = sample if sample > high else high
-    ends[0], ends[1] = _ordered(low), _ordered(high)
-
-
-@njit(nogil=True, cache=True)
+@_compiled
 def _ordered(bits):
     """The bits of a float32 as an integer that grows with it, and back; a store holds no NaN."""
     return int32(bits ^ ((bits >> 31) & 0x7FFFFFFF))
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def _range_width(span, scale):
     """The width of a range, never 0."""
     return (float32(span[1]) - float32(span[0])) * scale + _TINY
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def _write_samples(samples, before, low, slope, middle, factor, out):
     """Write ((samples - low) * slope - middle) * factor, and what a zero becomes around it; return the latter."""
     silence, after = ((_ZERO - low) * slope - middle) * factor, before + len(samples)
@@ -176,7 +163,7 @@ def _write_samples(samples, before, low, slope, middle, factor, out):
     return silence
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def _normalise_in_place(out, low, slope, middle, factor):
     """`_write_samples` in place, where LLVM would take one sample at a time, as the arguments overlap."""
     for i in range(len(out)):
@@ -184,13 +171,13 @@ def _normalise_in_place(out, low, slope, middle, factor):
     return ((_ZERO - low) * slope - middle) * factor
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def _mix_samples(samples, level, out):
     for i in range(len(samples)):
         out[i] += float32(samples[i]) * level
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def _mix_frames(frames, before, silence, loudness, share, out):
     """Mix frames and the silence around them into out; with a share of 1 they replace it."""
     after, width, rest = before + len(frames), out.shape[1], _ONE - share

@@ -15,7 +15,6 @@ from collections.abc import Iterable
 from enum import IntEnum
 
 import numpy as np
-import pyarrow as pa
 import xxhash
 
 
@@ -31,31 +30,20 @@ class Purpose(IntEnum):
     SHARE = 7
     GAIN = 8
     POLARITY = 9
-    TIME_MASK_0 = 10
-    TIME_MASK_0_FIRST = 11
-    TIME_MASK_1 = 12
-    TIME_MASK_1_FIRST = 13
-    BAND_MASK_0 = 14
-    BAND_MASK_0_FIRST = 15
-    BAND_MASK_1 = 16
-    BAND_MASK_1_FIRST = 17
+    TIME_MASK = 10  # to 13: width and first element of two masks
+    BAND_MASK = 14  # to 17: likewise
 
 
 def clip_keys(names: Iterable[str]) -> np.ndarray:
     """A number for each clip that depends on its name alone; uint64 [clips]."""
-    encoded = pa.array(names, pa.large_string()).cast(pa.large_binary()).to_pylist()
-    return np.fromiter(map(xxhash.xxh3_64_intdigest, encoded), np.uint64, len(encoded))
+    return np.array([xxhash.xxh3_64_intdigest(name.encode()) for name in names], np.uint64)
 
 
 def draw(seed: int, epoch: int, keys: np.ndarray, purpose: int) -> np.ndarray:
-    """One uniform 64-bit number for each clip.
+    """One uniform 64-bit number for each clip; uint64 [clips].
 
     Args:
-        seed, epoch: 0 to 2**64 - 1.
-        keys: uint64 [clips], from `clip_keys`.
-        purpose: one of `Purpose`.
-    Returns:
-        uint64 [clips].
+        seed, epoch: 0 to 2**64 - 1. keys: uint64 [clips], from `clip_keys`. purpose: one of `Purpose`.
     """
     state = np.zeros(1, np.uint64)
     for value in (seed, epoch, purpose):
@@ -69,12 +57,9 @@ def unit(numbers: np.ndarray) -> np.ndarray:
 
 
 def below(numbers: np.ndarray, counts: np.ndarray | int) -> np.ndarray:
-    """Turn 64-bit numbers into integers uniform over 0 ... count - 1.
+    """Turn 64-bit numbers into integers uniform over 0 ... count - 1; int64 [clips].
 
-    Args:
-        numbers: uint64 [clips]. counts: int64 [clips], or one for all, 1 to 2**53.
-    Returns:
-        int64 [clips]; a value's probability is off by at most 2**-53.
+    A count, one for each clip or one for all, is 1 to 2**53; a value's probability is off by at most 2**-53.
     """
     return (unit(numbers) * counts).astype(np.int64)  # (1 - 2**-53) * count still rounds to below count
 
@@ -95,13 +80,10 @@ def dropout_seed(seed: int, fold: int, epoch: int, layer: int) -> int:
 
 
 def random_offsets(lengths: np.ndarray, window: int, numbers: np.ndarray) -> np.ndarray:
-    """One offset for each clip, uniform over every valid one, the last included.
+    """One offset for each clip, uniform over every valid one, the last included; int64 [clips].
 
     Args:
-        lengths: int64 [clips], samples or frames. window: likewise.
-        numbers: uint64 [clips], uniform.
-    Returns:
-        int64 [clips].
+        lengths: int64 [clips], in samples or frames, as window is. numbers: uint64 [clips], uniform.
     """
     span = lengths - window
     return np.minimum(span, 0) + below(numbers, np.abs(span) + 1)
@@ -116,11 +98,10 @@ def crop_offsets(lengths: np.ndarray, window: int, counts: np.ndarray, which: np
     """Offsets of evenly spaced crops, both ends included; a single crop is the middle, a short clip is centred.
 
     Args:
-        lengths: int64 [n], of the clip that each crop belongs to.
-        counts: int64 [n], crops of that clip, from `crop_counts`.
-        which: int64 [n], 0 ... counts - 1.
+        lengths: int64 [n], of the clip that each crop belongs to. counts: int64 [n], crops of that clip, from
+            `crop_counts`. which: int64 [n], the crop's number among them.
     Returns:
-        int64 [n].
+        int64 [n], in samples or frames, as lengths are.
     """
     span = lengths - window
     middle = np.sign(span) * (np.abs(span) // 2)

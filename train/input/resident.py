@@ -11,9 +11,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from train.input.augment import WindowPlan
 from train.input.batches import TrainingBatches
-from train.input.windows import Windows
+from train.input.windows import WindowPlan, Windows
 from train.settings import SettingsError
 
 LARGEST = 4 << 30  # bytes of features that `--resident auto` puts into an accelerator's memory
@@ -40,8 +39,8 @@ def resident(net: keras.Model, batches: TrainingBatches) -> tuple[keras.Model, C
         plan, *rest = batches.planned(index)
         return cut.inputs(plan), *rest
 
-    first = planned(0)[0]
-    inputs = {name: keras.Input(first[name].shape[1:], dtype=first[name].dtype.name, name=name) for name in first}
+    first = planned(0)[0].items()
+    inputs = {name: keras.Input(value.shape[1:], dtype=value.dtype.name, name=name) for name, value in first}
     return keras.Model(inputs, net(cut(inputs))), planned
 
 
@@ -54,8 +53,7 @@ class CutWindows(layers.Layer):
         (self._length, self._width), self._raw = windows.shape, windows.kind == "raw"
         self._firsts = np.zeros(len(windows.lengths), np.int64)
         self._firsts[clips], sizes = _layout(windows, clips)
-        n_rows = int(sizes.sum())
-        if n_rows >= 2**31:
+        if (n_rows := int(sizes.sum())) >= 2**31:
             raise SettingsError(
                 f"--resident must be no for more than {2**31 - 1:,} samples or frames, got {n_rows:,}"
             )
@@ -76,16 +74,15 @@ class CutWindows(layers.Layer):
 
     def inputs(self, plan: WindowPlan) -> dict[str, np.ndarray]:
         """The layer's inputs for n windows, some hundred bytes each."""
-        firsts = np.stack([plan.offsets, plan.partner_offsets], axis=1)
-        firsts += self._firsts[np.stack([plan.clips, plan.partners], axis=1)]
-        signs = np.where(plan.flipped, np.float32(-1), np.float32(1))
-        masks = {"time_masks": plan.time_masks.astype(np.int32), "band_masks": plan.band_masks.astype(np.int32)}
+        firsts = self._firsts[np.stack([plan.clips, plan.partners], axis=1)]
+        firsts += np.stack([plan.offsets, plan.partner_offsets], axis=1)
         return {
             "firsts": firsts.astype(np.int32),
             "shares": plan.shares,
             "gains": plan.gains,
-            "signs": signs,
-            **masks,
+            "signs": np.where(plan.flipped, np.float32(-1), np.float32(1)),
+            "time_masks": plan.time_masks.astype(np.int32),
+            "band_masks": plan.band_masks.astype(np.int32),
         }
 
     def call(self, inputs: dict) -> object:
@@ -103,10 +100,6 @@ class CutWindows(layers.Layer):
         low, divisor = ops.min(mixed, axis=1, keepdims=True), _range(mixed)
         windows = (ops.where(hidden, 0.0, mixed) - low) / divisor - 0.5
         return windows * ops.power(10.0, gains / 20) * signs
-
-    def compute_output_shape(self, shapes: dict) -> tuple:
-        """[n, time, width]."""
-        return (None, self._length, self._width)
 
 
 def _layout(windows: Windows, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

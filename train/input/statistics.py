@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from train.input.augment import plain_plan
 from train.input.randomness import Purpose, draw
-from train.input.windows import FrameWindows
+from train.input.windows import FrameWindows, plain_plan
 
 _MOST_FRAMES = 1 << 21  # 6.8 hours at librosa's hop and 44.1 kHz, more than enough for three digits of a mean
 _BATCH = 64  # windows
@@ -32,16 +31,13 @@ class Statistics:
 def measure_statistics(windows: FrameWindows, clips: np.ndarray, offsets: np.ndarray | None = None) -> Statistics:
     """Statistics of some clips by coefficient, or of one window of each clip by position and coefficient.
 
-    By coefficient they are taken over the frames of the clips; silence around short clips does not count. By
-    position they are `numpy.mean` and `numpy.var` over the windows, silence included. Of more than 2,097,152 frames
+    By coefficient, silence around short clips does not count; by position it does. Of more than 2,097,152 frames
     (12,122 windows of the notebook's) a sample of the clips is measured, the same at each call, so that no store is
-    read whole before the first step.
+    read whole before the first step. What never changes gets the variance 1, so that it standardises to 0.
 
     Args:
         clips: int64 [n], numbers of the clips.
         offsets: int64 [n], in frames, where the window of each clip begins; None for statistics by coefficient.
-    Returns:
-        Statistics; what never changes gets the variance 1, so that it standardises to 0.
     """
     if offsets is None:
         clips = clips[_sample(clips, windows.lengths[clips])]

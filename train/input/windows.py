@@ -1,25 +1,50 @@
 """Windows cut straight from a store's memory maps; no clip is ever loaded whole.
 
-`RawWindows` (waveforms) and `FrameWindows` (MFCC or log-mel frames) have the same interface: `length` and `shape`
-of a window, `lengths` of the clips, and `cut`, which cuts the windows of a `WindowPlan`. Clips are numbered as in
-the dataset, training clips first.
+A `WindowPlan` says what the windows of a batch show; `RawWindows` (waveforms) and `FrameWindows` (MFCC or log-mel
+frames) cut them. Clips are numbered as in the dataset, training clips first.
 """
 
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from math import prod
 from threading import Lock
 
 import numpy as np
 
-from cache import LogmelSpecification, MfccSpecification, RawSpecification, Store
+from cache import Store
+from cache.specification import Specification
 from train.input import kernels
-from train.input.augment import WindowPlan
 
 _BLOCK = 8192  # samples or frames
 _ALIGNMENT = 64  # bytes
 _N_BUFFERS = 32  # that are kept; more are in use at once only where somebody collects batches
-Specification = RawSpecification | MfccSpecification | LogmelSpecification
+
+
+@dataclass(frozen=True)
+class WindowPlan:
+    """What n windows show; offsets and masks are in samples or frames, each mask a first element and an end."""
+
+    clips: np.ndarray  # int64 [n]
+    offsets: np.ndarray  # int64 [n], where in its clip a window begins; negative where silence comes first
+    partners: np.ndarray  # int64 [n], the clip that is mixed into each window (mixup)
+    partner_offsets: np.ndarray  # int64 [n]
+    shares: np.ndarray  # float32 [n], of the window's own clip, above 0; 1 where nothing is mixed in
+    gains: np.ndarray  # float32 [n], dB
+    flipped: np.ndarray  # bool [n], whether the polarity is turned (raw only)
+    time_masks: np.ndarray  # int64 [n, masks, 2], what is hidden
+    band_masks: np.ndarray  # int64 [n, masks, 2], bands that are hidden
+
+    def __getitem__(self, rows: slice) -> "WindowPlan":
+        """Some of the windows."""
+        return WindowPlan(*(values[rows] for values in vars(self).values()))
+
+
+def plain_plan(clips: np.ndarray, offsets: np.ndarray) -> WindowPlan:
+    """The plan of windows without augmentation; clips, offsets: int64 [n]."""
+    n = len(clips)
+    ones, zeros, none = np.ones(n, np.float32), np.zeros(n, np.float32), np.zeros((n, 0, 2), np.int64)
+    return WindowPlan(clips, offsets, clips, offsets, ones, zeros, np.zeros(n, bool), none, none)
 
 
 def window_length(specification: Specification, seconds: float) -> int:
@@ -34,27 +59,34 @@ def window_seconds(specification: Specification, length: int) -> float:
     return -(-samples * 10_000 // specification.sample_rate) / 10_000
 
 
-class _Windows:
-    """What both kinds of windows share: where each clip lies, and reading the part that a window shows."""
+class Windows:
+    """Where each clip lies, and the parts of clips that windows show; the base of both kinds.
 
-    def __init__(self, store: Store, slots: np.ndarray, length: int):
+    Attributes:
+        kind: of feature. lengths: int64 [clips], in samples or frames. length: of a window. shape: of a window,
+            [time, width]. levels: float32 [clips], see the two kinds.
+    """
+
+    levels: np.ndarray
+
+    def __init__(self, store: Store, slots: np.ndarray, length: int, width: int):
         """slots: int64 [clips]. length: of a window, in samples or frames."""
-        self.store, self.length, self.kind = store, length, store.specification.kind
+        self.store, self.kind = store, store.specification.kind
+        self.length, self.shape = length, (length, width)
         self.lengths = store.length[slots].astype(np.int64)
         self._firsts = store.start[slots].astype(np.int64)
         self._buffers = Buffers()
 
-    @property
-    def n_bytes(self) -> int:
-        """Size of the features of all clips, in bytes."""
-        item = np.dtype(self.store.specification.dtype).itemsize * int(np.prod(self.store.specification.item_shape))
-        return int(self.lengths.sum()) * item
+    def cut(self, plan: WindowPlan, fill: np.ndarray | None = None) -> np.ndarray:
+        """The windows of a plan; float32 [n, *shape]. fill: float32 [width], the frame that masks put in."""
+        raise NotImplementedError
 
     def blocks(self, clip: int) -> Iterator[np.ndarray]:
-        """All of a clip, as cached, in blocks of a bounded size."""
+        """All of a clip, as cached, in blocks of a bounded size: [n], or [n, width] of frames."""
         first, end = int(self._firsts[clip]), int(self._firsts[clip] + self.lengths[clip])
         for start in range(first, end, _BLOCK):
-            yield self.store.read(start, min(start + _BLOCK, end))
+            block = self.store.read(start, min(start + _BLOCK, end))
+            yield block if self.kind == "raw" else block[:, : self.shape[1]]
 
     def _parts(self, plan: WindowPlan) -> tuple[kernels.Parts, list[np.ndarray]]:
         """The parts of the clips and their partners that windows show, and the arrays that hold them."""
@@ -70,26 +102,22 @@ class _Windows:
         return kernels.Parts(addresses, counts, np.maximum(-offsets, 0), arrays[0]), arrays
 
 
-class RawWindows(_Windows):
-    """Windows of waveform, padded with zeros, then normalised to [-0.5, 0.5] as in the notebook."""
+class RawWindows(Windows):
+    """Windows of waveform, padded with zeros, then normalised to [-0.5, 0.5] as in the notebook.
+
+    `levels` is what the samples of each clip are multiplied by.
+    """
 
     def __init__(self, store: Store, slots: np.ndarray, length: int):
         """slots: int64 [clips]. length: of a window, in samples."""
-        super().__init__(store, slots, length)
-        self.shape = (length, 1)
-        self.levels = store.scale[slots].astype(np.float32)  # what the samples of each clip are multiplied by
+        super().__init__(store, slots, length, 1)
+        self.levels = store.scale[slots].astype(np.float32)
 
     def cut(self, plan: WindowPlan, fill: np.ndarray | None = None) -> np.ndarray:
-        """Cut the windows of a plan.
+        """(x - min) / (max - min + 1e-6) - 0.5 of each padded window, so a silent one is -0.5 everywhere.
 
         Two waveforms are each scaled to a range of 1, then mixed, and the mixture is normalised. Gain and polarity
-        come last. What a mask hides is silent.
-
-        Args:
-            plan: offsets in samples, negative where silence comes first. fill: not used.
-        Returns:
-            float32 [n, length, 1]; (x - min) / (max - min + 1e-6) - 0.5 of each padded window, so a silent window
-            is -0.5 everywhere.
+        come last. What a mask hides is silent; fill is not used.
         """
         out = self._buffers.take((len(plan.clips), self.length))
         factors = 10 ** (plan.gains / 20) * np.where(plan.flipped, np.float32(-1), np.float32(1))
@@ -99,45 +127,31 @@ class RawWindows(_Windows):
         return out[:, :, None]
 
 
-class FrameWindows(_Windows):
-    """Windows of frames, padded with the frame that librosa gives for silence in that clip."""
+class FrameWindows(Windows):
+    """Windows of frames, padded with the frame that librosa gives for silence in that clip.
+
+    `levels` is that silence, in the coefficients that loudness changes. `loudness`, float32 [width], is what one dB
+    more adds to each: 1 to every log-mel band; as the DCT is orthonormal, sqrt(n_mels) to the first MFCC alone.
+    """
 
     def __init__(self, store: Store, slots: np.ndarray, length: int, width: int):
         """slots: int64 [clips]. length: frames of a window. width: coefficients or bands, at most the store's."""
-        super().__init__(store, slots, length)
-        self.shape = (length, width)
-        self.loudness = _loudness(store.specification, width)
-        self._no_fill = np.zeros(width, np.float32)
-        floor = (
-            10 * np.log10(store.specification.amin) * self.loudness[0]
-        )  # of a recording that is silent throughout
-        # the silence of each clip, in the coefficients that loudness changes
-        self.levels = np.where(self.lengths > 0, store.silence[slots], floor).astype(np.float32)
+        super().__init__(store, slots, length, width)
+        self.loudness = np.ones(width, np.float32)
+        if self.kind == "mfcc":
+            self.loudness = np.sqrt(store.specification.n_mels, dtype=np.float32) * (np.arange(width) == 0)
+        silent_throughout = 10 * np.log10(store.specification.amin) * self.loudness[0]
+        self.levels = np.where(self.lengths > 0, store.silence[slots], silent_throughout).astype(np.float32)
 
     def cut(self, plan: WindowPlan, fill: np.ndarray | None = None) -> np.ndarray:
-        """Cut the windows of a plan; frames are mixed as they are, in dB.
-
-        Args:
-            plan: offsets in frames, negative where silence comes first.
-            fill: float32 [width], the frame that masks put in; needed where there are masks.
-        Returns:
-            float32 [n, length, width], as cached where the plan has no augmentation.
-        """
+        """Frames as cached where the plan has no augmentation; they are mixed as they are, in dB."""
         out = self._buffers.take((len(plan.clips), *self.shape))
         silences = self.levels[_pairs(plan.clips, plan.partners)]
-        fill = self._no_fill if fill is None else fill
+        fill = np.zeros(self.shape[1], np.float32) if fill is None else fill
+        masks = plan.time_masks, plan.band_masks
         parts, _held = self._parts(plan)
-        kernels.cut_frames(
-            parts, silences, plan.shares, plan.gains, self.loudness, fill, plan.time_masks, plan.band_masks, out
-        )
+        kernels.cut_frames(parts, silences, plan.shares, plan.gains, self.loudness, fill, *masks, out)
         return out
-
-    def blocks(self, clip: int) -> Iterator[np.ndarray]:
-        """All frames of a clip, as cached, in blocks of a bounded size: float32 [n, width]."""
-        return (block[:, : self.shape[1]] for block in super().blocks(clip))
-
-
-Windows = RawWindows | FrameWindows
 
 
 class Buffers:
@@ -173,20 +187,9 @@ class Buffers:
 
 def _aligned(size: int) -> np.ndarray:
     """A flat aligned array over a plain buffer, not a view of an array, so that its own views refer to it."""
-    n_bytes = 4 * size
-    memory = np.empty(n_bytes + _ALIGNMENT, np.uint8)
+    memory = np.empty(4 * size + _ALIGNMENT, np.uint8)
     first = -memory.ctypes.data % _ALIGNMENT
-    return np.frombuffer(memory[first : first + n_bytes].data, np.float32)
-
-
-def _loudness(specification: MfccSpecification | LogmelSpecification, width: int) -> np.ndarray:
-    """What one dB more adds to each coefficient or band; float32 [width].
-
-    Every log-mel band rises by 1; the orthonormal DCT of that is sqrt(n_mels) in the first MFCC and 0 elsewhere.
-    """
-    if specification.kind == "logmel":
-        return np.ones(width, np.float32)
-    return np.sqrt(specification.n_mels, dtype=np.float32) * (np.arange(width) == 0)
+    return np.frombuffer(memory[first : first + 4 * size].data, np.float32)
 
 
 def _pairs(own: np.ndarray, partners: np.ndarray) -> np.ndarray:

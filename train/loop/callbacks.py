@@ -5,7 +5,6 @@ callbacks from a pool of threads, several at once and in any order, and only if 
 TensorBoard does not.
 """
 
-import csv
 import importlib.util
 import math
 import shutil
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 
 from common.files import replacing
 from ensemble.metrics import accuracy, map3
@@ -35,7 +35,6 @@ class SeedDropout(keras.callbacks.Callback):
         self._net, self._seed, self._fold = net, seed, fold
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Seed those of the epoch."""
         self._epoch = epoch
         for number, layer in enumerate(self._net.layers):
             if isinstance(layer, keras.layers.Dropout) and layer.rate:
@@ -49,7 +48,7 @@ class SeedDropout(keras.callbacks.Callback):
 
 
 class ErrorOnNaN(keras.callbacks.Callback):
-    """Ends the fold with an error as soon as a loss is no longer finite, or far too high.
+    """Ends the fold with a SettingsError as soon as a loss is no longer finite, or far too high.
 
     TerminateOnNaN ends it as if it were trained, or with an error that names no flag.
     """
@@ -60,11 +59,9 @@ class ErrorOnNaN(keras.callbacks.Callback):
         self._fold, self._learning_rate = fold, learning_rate
 
     def on_train_batch_end(self, batch: int, logs: dict) -> None:
-        """Look at the mean loss of the epoch so far; raises SettingsError."""
         self._look("loss", logs["loss"])
 
     def on_epoch_end(self, epoch: int, logs: dict) -> None:
-        """Look at the validation loss, if there is one; raises SettingsError."""
         self._look("validation loss", logs.get("val_loss", 0.0))
 
     def _look(self, name: str, loss: float) -> None:
@@ -112,7 +109,7 @@ class Validation(keras.callbacks.Callback):
         """Predict the validation clips and score them, if it is time."""
         if (epoch + 1) % self._every and epoch + 1 != self._n_epochs:
             return
-        with ema_weights(self.model):
+        with _ema_weights(self.model):
             probabilities = self._predict(self._net)
             logs["val_loss"] = cross_entropy(probabilities, self._label_ids)
             logs["val_accuracy"] = accuracy(probabilities, self._label_ids)
@@ -121,26 +118,6 @@ class Validation(keras.callbacks.Callback):
                 save_model(self._net, self._best)
         if self._state.out_of_patience(self._patience):
             self.model.stop_training = True
-
-
-class Report(keras.callbacks.Callback):
-    """Tells the progress display of batches and epochs. ProgbarLogger knows one fold, and no validation of ours."""
-
-    def __init__(self, progress: RunProgress, n_clips: int, batch_size: int):
-        super().__init__()
-        self._progress, self._n_clips, self._batch_size = progress, n_clips, batch_size
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Begin the epoch's bar."""
-        self._progress.begin_epoch(epoch)
-
-    def on_train_batch_end(self, batch: int, logs: dict) -> None:
-        """Move the bar."""
-        self._progress.batch(min((batch + 1) * self._batch_size, self._n_clips), logs["loss"])
-
-    def on_epoch_end(self, epoch: int, logs: dict) -> None:
-        """Show the scores."""
-        self._progress.end_epoch(logs)
 
 
 class SaveEpoch(keras.callbacks.Callback):
@@ -157,18 +134,27 @@ class SaveEpoch(keras.callbacks.Callback):
         self._net, self._state, self._history, self._checkpoint = net, state, history, checkpoint
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Start the clock."""
         self._started = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict) -> None:
         """Add the epoch's line, and make its end a point to resume from."""
-        seconds = time.monotonic() - self._started
+        state, seconds = self._state, time.monotonic() - self._started
         row = {**logs, "epoch": epoch + 1, "seconds": round(seconds, 3)}
-        self._state.rows.append({name: row[name] for name in HISTORY_COLUMNS if name in row})
-        self._state.epochs = epoch + 1
-        self._state.seconds += seconds
-        _write_history(self._history, self._state.rows)
-        self._checkpoint.save(self._net, self.model.optimizer, self._state)
+        state.rows.append({name: row[name] for name in HISTORY_COLUMNS if name in row})
+        state.epochs = epoch + 1
+        state.seconds += seconds
+        with replacing(self._history, durable=True) as temporary:
+            pd.DataFrame(state.rows, columns=HISTORY_COLUMNS).to_csv(temporary, index=False)
+        self._checkpoint.save(self._net, self.model.optimizer, state)
+
+
+def report(progress: RunProgress, n_clips: int, batch_size: int) -> keras.callbacks.Callback:
+    """Tells the progress display of batches and epochs. ProgbarLogger knows one fold, and no validation of ours."""
+    return keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: progress.begin_epoch(epoch),
+        on_train_batch_end=lambda batch, logs: progress.batch(min((batch + 1) * batch_size, n_clips), logs["loss"]),
+        on_epoch_end=lambda epoch, logs: progress.end_epoch(logs),
+    )
 
 
 def tensorboard(folder: Path, resumed: bool) -> list[keras.callbacks.Callback]:
@@ -181,22 +167,6 @@ def tensorboard(folder: Path, resumed: bool) -> list[keras.callbacks.Callback]:
 def has_tensorboard() -> bool:
     """Whether TensorBoard logs can be written: Keras's callback needs both packages, whatever the backend."""
     return all(importlib.util.find_spec(name) for name in ("tensorboard", "tensorflow"))
-
-
-@contextmanager
-def ema_weights(model: keras.Model) -> Iterator[None]:
-    """Give a model the EMA of its weights for the block, and its own weights back, to the last bit.
-
-    A model whose optimiser keeps no EMA stays as it is. Statistics of batch normalisation are means already.
-    """
-    weights = values_of(model.trainable_weights)
-    model.optimizer.finalize_variable_values(model.trainable_weights)
-    # copies: JAX frees what it predicts with, and the optimiser holds the same arrays
-    assign(model.trainable_weights, values_of(model.trainable_weights))
-    try:
-        yield
-    finally:
-        assign(model.trainable_weights, weights)
 
 
 def save_model(model: keras.Model, path: Path) -> None:
@@ -215,8 +185,14 @@ def cross_entropy(probabilities: np.ndarray, label_ids: np.ndarray) -> float:
     return float(-np.log(np.maximum(right, 1e-7)).mean())
 
 
-def _write_history(path: Path, rows: list[dict]) -> None:
-    with replacing(path, durable=True) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, HISTORY_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+@contextmanager
+def _ema_weights(model: keras.Model) -> Iterator[None]:
+    """Give a model the EMA of its weights, if its optimiser keeps one, and then its own back, to the last bit."""
+    weights = values_of(model.trainable_weights)
+    model.optimizer.finalize_variable_values(model.trainable_weights)
+    # copies: JAX frees what it predicts with, and the optimiser holds the same arrays
+    assign(model.trainable_weights, values_of(model.trainable_weights))
+    try:
+        yield
+    finally:
+        assign(model.trainable_weights, weights)

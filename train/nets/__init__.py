@@ -12,25 +12,15 @@ Kind = Literal["raw", "mfcc", "logmel"]
 
 @dataclass(frozen=True)
 class Net:
-    """One net.
+    """One net."""
 
-    Attributes:
-        builder: the function that builds it, "module.function" in this folder.
-        kinds: of feature that it reads, the first unless told otherwise.
-        folder: of its predictions, under WORK.
-        min_length: the shortest window that its poolings allow, in samples (raw) or frames.
-        min_width: the fewest coefficients or bands that they allow.
-        epochs: of the default recipe for one training clip; n clips get epochs / n ** 0.25.
-        learning_rate: of the default recipe, the highest step size.
-    """
-
-    builder: str
-    kinds: tuple[Kind, ...]
-    folder: str
-    min_length: int
-    min_width: int = 1
-    epochs: int = 400
-    learning_rate: float = 1e-3
+    builder: str  # the function that builds it, "module.function" in this folder
+    kinds: tuple[Kind, ...]  # of feature that it reads, the first unless told otherwise
+    folder: str  # of its predictions, under WORK
+    min_length: int  # the shortest window that its poolings allow, in samples (raw) or frames
+    min_width: int = 1  # the fewest coefficients or bands that they allow
+    epochs: int = 400  # of the default recipe for one training clip; n clips get epochs / n ** 0.25
+    learning_rate: float = 1e-3  # of the default recipe, the highest step size
 
 
 NETS: dict[str, Net] = {

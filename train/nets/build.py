@@ -3,49 +3,44 @@
 Frames are standardised by a layer of the model, so the statistics are saved with its weights.
 """
 
-from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Literal
+from math import prod
 
 import keras
 import numpy as np
 from keras import KerasTensor, layers
 
 from train.input.randomness import layer_seed
+from train.input.statistics import Statistics
 from train.nets import NETS
-
-if TYPE_CHECKING:
-    from train.input.statistics import Statistics
-
-Precision = Literal["float32", "bfloat16"]
-_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
 def build(
     name: str,
     shape: tuple[int, int],
     n_labels: int,
-    statistics: "Statistics | None" = None,
+    statistics: Statistics | None = None,
     *,
     seed: int | None = None,
     quick: bool = False,
-    precision: Precision = "float32",
+    precision: str = "float32",
 ) -> keras.Model:
     """Build a net of the list as a model, not compiled yet.
 
     Args:
         name: in `NETS`. shape: of a window, [time, 1] or [time, coefficients].
-        statistics: of [coefficients] or [time, coefficients], to standardise windows by; None leaves them as they
-            are.
+        statistics: to standardise windows by; None leaves them as they are.
         seed: of the weights, which are a pure function of it; None for Keras's own random ones.
-        quick: the notebook's dummy in place of the net. precision: what the net computes in.
+        quick: the notebook's dummy in place of the net. precision: what the net computes in, float32 or bfloat16.
     """
+    module, function = ("notebook.dummy" if quick else NETS[name].builder).split(".")
+    builder = getattr(import_module(f"train.nets.{module}"), function)
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(_POLICIES[precision])
+    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else precision)
     try:
         window = keras.Input(shape)
         x = window if statistics is None else _standardised(window, statistics)
-        model = keras.Model(window, _builder(name, quick)(x, n_labels))
+        model = keras.Model(window, builder(x, n_labels))
     finally:
         keras.config.set_dtype_policy(before)
     for layer in model.layers:
@@ -59,7 +54,7 @@ def build(
 
 def n_parameters(model: keras.Model) -> int:
     """Trainable parameters of a model."""
-    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    return sum(prod(weight.shape) for weight in model.trainable_weights)
 
 
 def probabilities(x: KerasTensor, n_labels: int) -> KerasTensor:
@@ -73,14 +68,7 @@ def as_image(x: KerasTensor) -> KerasTensor:
     return layers.Reshape((*x.shape[1:], 1))(x)
 
 
-def _builder(name: str, quick: bool) -> Callable[[KerasTensor, int], KerasTensor]:
-    net = NETS[name]
-    dummy = "notebook.dummy1d" if net.kinds == ("raw",) else "notebook.dummy2d"
-    module, function = (dummy if quick else net.builder).split(".")
-    return getattr(import_module(f"train.nets.{module}"), function)
-
-
-def _standardised(window: KerasTensor, statistics: "Statistics") -> KerasTensor:
+def _standardised(window: KerasTensor, statistics: Statistics) -> KerasTensor:
     """By (x - mean) / deviation; the values are weights of the layer, not part of the model's description."""
     axes = (1, 2) if statistics.mean.ndim == 2 else (2,)
     layer = layers.Normalization(axes, dtype="float32", trainable=False, name="standardise")

@@ -10,14 +10,11 @@ from train.nets.build import as_image, probabilities
 
 def conv1d(x: KerasTensor, n_labels: int) -> KerasTensor:
     """The 1D convolutional net on raw windows."""
-    x = _two_convolutions(x, 16, 9)
-    x = layers.Dropout(0.1)(layers.MaxPool1D(16)(x))
-    x = _two_convolutions(x, 32, 3)
-    x = layers.Dropout(0.1)(layers.MaxPool1D(4)(x))
-    x = _two_convolutions(x, 32, 3)
-    x = layers.Dropout(0.1)(layers.MaxPool1D(4)(x))
-    x = _two_convolutions(x, 256, 3)
-    x = layers.Dropout(0.2)(layers.GlobalMaxPool1D()(x))
+    for filters, size, pool, rate in ((16, 9, 16, 0.1), (32, 3, 4, 0.1), (32, 3, 4, 0.1), (256, 3, None, 0.2)):
+        x = layers.Conv1D(filters, size, activation="relu")(x)
+        x = layers.Conv1D(filters, size, activation="relu")(x)
+        x = layers.MaxPool1D(pool)(x) if pool else layers.GlobalMaxPool1D()(x)
+        x = layers.Dropout(rate)(x)
     x = layers.Dense(64, activation="relu")(x)
     x = layers.Dense(1028, activation="relu")(x)
     return probabilities(x, n_labels)
@@ -35,17 +32,7 @@ def conv2d(x: KerasTensor, n_labels: int) -> KerasTensor:
     return probabilities(x, n_labels)
 
 
-def dummy1d(x: KerasTensor, n_labels: int) -> KerasTensor:
-    """The dummy for raw windows: one pooling, one dense layer."""
-    return probabilities(layers.GlobalMaxPool1D()(x), n_labels)
-
-
-def dummy2d(x: KerasTensor, n_labels: int) -> KerasTensor:
-    """The dummy for windows of frames: one pooling, one dense layer."""
-    return probabilities(layers.GlobalMaxPool2D()(as_image(x)), n_labels)
-
-
-def _two_convolutions(x: KerasTensor, filters: int, size: int) -> KerasTensor:
-    for _ in range(2):
-        x = layers.Conv1D(filters, size, activation="relu")(x)
-    return x
+def dummy(x: KerasTensor, n_labels: int) -> KerasTensor:
+    """The dummy of either net: one pooling over all of the window, one dense layer."""
+    pooled = layers.GlobalMaxPool1D()(x) if x.shape[-1] == 1 else layers.GlobalMaxPool2D()(as_image(x))
+    return probabilities(pooled, n_labels)

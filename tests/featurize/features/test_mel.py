@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import scipy.fft
 
-from featurize.buffers import Buffers
 from featurize.features.mel import GRAIN, HOP, LANES, N_FFT, MelFrames, mel_power
 
 
@@ -65,7 +64,7 @@ def test_a_frame_does_not_depend_on_its_neighbours():
 @pytest.mark.parametrize("sizes", [[1] * 3000, [511, 1, 3000, 100_000, 7], [2048] * 60, [90_000], []])
 def test_blocks_of_any_size_give_the_same_bits(sizes):
     samples = noise(sum(sizes))
-    frames, found = MelFrames(44100, (64, 128), Buffers()), []
+    frames, found = MelFrames(44100, (64, 128)), []
     for block in np.split(samples, np.cumsum(sizes)):
         found.append(frames.push(block, last=False).copy())
         assert len(found[-1]) % GRAIN == 0

@@ -1,10 +1,12 @@
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from train.input.augment import Augmentation, plain_plan
+from train.input.augment import Augmentation
 from train.input.randomness import clip_keys
+from train.input.windows import plain_plan
 from train.recipe import DEFAULT, NOTEBOOK
 
 N, SHAPE = 300, (100, 64)
@@ -17,7 +19,8 @@ MASKED = dataclasses.replace(DEFAULT, time_mask=0.1)
 def _plan(epoch=0, rows=None, kind="logmel", seed=1, recipe=MASKED, keep=None, **changes):
     keep = np.arange(N) if keep is None else keep
     recipe = dataclasses.replace(recipe, **changes)
-    draws = Augmentation(recipe, seed, CLIPS[keep], KEYS[keep], LENGTHS[keep], SHAPE, kind)
+    windows = SimpleNamespace(kind=kind, shape=SHAPE, lengths=np.concatenate([np.zeros(10, int), LENGTHS]))
+    draws = Augmentation(recipe, seed, windows, CLIPS[keep], KEYS[keep])
     return draws(epoch, np.arange(len(keep)) if rows is None else rows)
 
 

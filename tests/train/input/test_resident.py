@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 
-from train.input.augment import Augmentation, plain_plan
+from train.input.augment import Augmentation
 from train.input.batches import TrainingBatches
 from train.input.randomness import clip_keys
 from train.input.resident import CutWindows, is_resident, resident
-from train.input.windows import FrameWindows, RawWindows
+from train.input.windows import FrameWindows, RawWindows, plain_plan
 from train.recipe import DEFAULT
 from train.settings import SettingsError
 
@@ -33,7 +33,7 @@ def _fill(windows):
 
 def _batches(windows, recipe):
     keys = clip_keys([f"{clip}.wav" for clip in TRAIN])
-    augmentation = Augmentation(recipe, 1, TRAIN, keys, windows.lengths[TRAIN], windows.shape, windows.kind)
+    augmentation = Augmentation(recipe, 1, windows, TRAIN, keys)
     return TrainingBatches(windows, augmentation, np.arange(4), 4, None, 4, _fill(windows))
 
 

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from train.input.augment import plain_plan
 from train.input.statistics import Statistics, measure_statistics
-from train.input.windows import FrameWindows
+from train.input.windows import FrameWindows, plain_plan
 
 
 def _windows(mfcc_store, clips, length=10):

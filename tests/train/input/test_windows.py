@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from cache import MfccSpecification, RawSpecification
-from train.input.augment import plain_plan
-from train.input.windows import Buffers, FrameWindows, RawWindows, window_length, window_seconds
+from train.input.windows import Buffers, FrameWindows, RawWindows, plain_plan, window_length, window_seconds
 
 ROUNDING = 3e-7  # of values up to 1/2 that come from values up to 1: a few units in the last place
 
@@ -164,12 +163,6 @@ def test_window_seconds_is_long_enough_and_hardly_longer(specification, length):
     seconds = window_seconds(specification, length)
     assert window_length(specification, seconds) >= length
     assert window_length(specification, seconds - 2e-4) < length
-
-
-def test_the_size_of_a_store_is_that_of_its_clips(raw_store, raw_clips, mfcc_store):
-    assert RawWindows(raw_store(raw_clips, [1] * 4), np.arange(2), 10).n_bytes == 2 * (500 + 60)
-    frames = np.zeros((7, 6), np.float32)
-    assert FrameWindows(mfcc_store([frames], [0]), np.arange(1), 5, 4).n_bytes == 7 * 6 * 4
 
 
 def _plan(clips, offsets, partners=None, partner_offsets=None, **changes):

@@ -159,8 +159,8 @@ def test_the_display_hears_of_clips_and_scores():
         batch=lambda n_clips, loss: heard.append((n_clips, loss)),
         end_epoch=heard.append,
     )
-    report = callbacks.Report(progress, n_clips=100, batch_size=64)
-    report.on_epoch_begin(0)
+    report = callbacks.report(progress, n_clips=100, batch_size=64)
+    report.on_epoch_begin(0, None)
     report.on_train_batch_end(0, {"loss": 3.0})
     report.on_train_batch_end(1, {"loss": 2.0})
     report.on_epoch_end(0, {"val_loss": 1.0})
