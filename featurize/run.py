@@ -102,6 +102,8 @@ def run_jobs(function: Callable, jobs: Iterable, n_jobs: int, engine: str) -> It
     Raises:
         WorkerKilledError: a worker process was killed. Else what a job raises.
     """
+    if engine == "processes":  # a killed worker leaves semaphores; loky's tracker removes them, and would warn
+        os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")
     with threadpool_limits(1), parallel_config(n_jobs=n_jobs, **_BACKENDS[engine]):
         try:
             yield from Parallel(return_as="generator_unordered")(delayed(_do)(function, job) for job in jobs)

@@ -142,7 +142,7 @@ def test_any_mixture_of_changes_ends_as_from_nothing(tmp_path, runs):
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None, derandomize=True, database=None, suppress_health_check=quiet)
+@settings(max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=quiet)
 @given(runs=some_runs)
 def test_many_mixtures_of_changes_end_as_from_nothing(tmp_path, runs):
     _changes_end_as_from_nothing(tmp_path / "runs", runs)
