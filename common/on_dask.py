@@ -11,13 +11,13 @@ import pickle
 import time
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from queue import Empty, Queue
 from typing import Any
 
 import cloudpickle
-from distributed import Client, Future, KilledWorker, Worker, WorkerPlugin
+from distributed import Client, Future, KilledWorker, Worker
 from distributed.comm import get_address_host_port
 from distributed.versions import VersionMismatchWarning
 
@@ -65,6 +65,14 @@ class Cluster:
         """What the scheduler says of each worker that there is now, by its address."""
         return self._client.scheduler_info(n_workers=-1)["workers"]
 
+    def _ready(self, resource: str | None) -> dict[str, dict[str, Any]]:
+        """The workers that can be given tasks; one of which the scheduler has no offer yet is asked to offer."""
+        workers = self.workers()
+        new = [each for each in workers if resource and resource not in workers[each]["resources"]]
+        if new:
+            self._client.run(_offering_one(resource), workers=new, wait=False, on_error="ignore")
+        return {each: workers[each] for each in workers if each not in new}
+
     def run(
         self,
         function: Callable[[Any], Any],
@@ -78,18 +86,16 @@ class Cluster:
         Args:
             name: what an error calls a task. resume: what an error advises.
             resource: a Dask resource of which each worker offers one and each task takes one, so that a worker has
-                one task at a time, whatever other runs send. None: a worker has two tasks a thread.
+                one task at a time, whatever other runs send. A worker is given tasks once the scheduler knows of
+                its offer, which is renewed when a worker starts again. None: a worker has two tasks a thread.
         Raises:
             ClusterError: no scheduler or no worker any more, a worker without our packages, or, when all other
                 tasks are done, one that killed every worker that took it. Else what function raises.
         """
-        options: dict[str, Any] = {"pure": False}
-        if resource is not None:
-            self._client.register_plugin(_offering_one(resource))  # workers that join later get it too
-            options["resources"] = {resource: 1}
+        options = {"pure": False} | ({"resources": {resource: 1}} if resource else {})
         fresh, suspects, deaths = deque(range(len(tasks))), deque(), Counter()  # tasks by their number
         at: dict[Future, tuple[int, Any, str]] = {}  # a task's number, the task, the worker that has it
-        ended, looked, worker_seen = Queue(), float("-inf"), time.monotonic()
+        ended, workers, looked, worker_seen = Queue(), {}, float("-inf"), time.monotonic()
 
         def died(future: Future) -> None:
             number, *_ = at.pop(future)
@@ -100,13 +106,13 @@ class Cluster:
 
         try:
             while fresh or suspects or at:
-                if (now := time.monotonic()) - looked >= LOOK_S:
-                    workers, looked = self.workers(), now
-                    worker_seen = now if workers else worker_seen
+                if not workers or time.monotonic() - looked >= LOOK_S:
+                    workers, looked = self._ready(resource), time.monotonic()
+                    worker_seen = looked if workers else worker_seen
                     rooms = {each: 1 if resource else _PER_THREAD * workers[each]["nthreads"] for each in workers}
                     for future in [each for each in at if at[each][2] not in workers and not each.done()]:
                         died(future)
-                    if not workers and not at and now - worker_seen >= NO_WORKERS_S:
+                    if not workers and not at and looked - worker_seen >= NO_WORKERS_S:
                         break
                 load = Counter(worker for *_, worker in at.values())
                 while workers and (fresh or suspects):
@@ -120,7 +126,7 @@ class Cluster:
                     load[worker] += 1
                     future.add_done_callback(ended.put)
                 try:
-                    future = ended.get(timeout=LOOK_S)
+                    future = ended.get(timeout=LOOK_S if workers else LOOK_S / 10)
                 except Empty:
                     continue
                 if future not in at:
@@ -153,16 +159,13 @@ class Cluster:
             )
 
 
-def _offering_one(resource: str) -> WorkerPlugin:
-    """Lets each worker offer one of a resource; as a class within a function, it travels by its code."""
+def _offering_one(resource: str) -> Callable[[Worker], Awaitable[None]]:
+    """Lets a worker offer one of a resource; as a function within a function, it travels by its code."""
 
-    class OfferingOne(WorkerPlugin):
-        name = f"earmark-one-{resource}"
+    async def earmark(dask_worker: Worker) -> None:
+        await dask_worker.set_resources(**{resource: 1})
 
-        async def setup(self, worker: Worker) -> None:
-            await worker.set_resources(**{resource: 1})
-
-    return OfferingOne()
+    return earmark
 
 
 def _unpacking() -> Callable[[bytes], Any]:

@@ -1,5 +1,6 @@
 import logging
 import pickle
+import threading
 import warnings
 
 import pytest
@@ -60,17 +61,27 @@ class Client:
     """
 
     def __init__(self, workers, ending=lambda task, worker, sent: f"done {task}"):
-        self.workers, self._ending, self.sent, self.options, self.plugins = list(workers), ending, [], [], []
+        self.workers, self._ending, self.sent, self.options = list(workers), ending, [], []
+        self.bare, self.asked = (
+            set(),
+            [],
+        )  # workers that offer nothing; those that were asked to, and after how many tasks
 
     def __call__(self, address, **options):
         return self
 
     def scheduler_info(self, n_workers):
         there = self.workers.pop(0) if len(self.workers) > 1 else self.workers[0]
-        return {"workers": {address: {"nthreads": 1} for address in there}}
+        return {
+            "workers": {
+                address: {"nthreads": 1, "resources": {} if address in self.bare else {"fold": 1}}
+                for address in there
+            }
+        }
 
-    def register_plugin(self, plugin):
-        self.plugins.append(plugin)
+    def run(self, function, workers, **options):
+        self.asked += [(sorted(workers), len(self.sent))]
+        self.bare -= set(workers)
 
     def submit(self, function, packed, workers, **options):
         (_, task), (worker,) = pickle.loads(packed), workers
@@ -114,17 +125,46 @@ def test_without_a_resource_a_worker_has_two_tasks_a_thread_dealt_out_evenly(giv
     client.workers += [{"c"}]
     assert sorted(give(client, range(6), resource=None)) == list(range(6))
     assert client.sent[:4] == [(0, "a"), (1, "b"), (2, "a"), (3, "b")]
-    assert client.options[0] == {"pure": False} and not client.plugins
+    assert client.options[0] == {"pure": False}
 
 
 def test_tasks_ask_for_the_resource_that_every_worker_offers_once(give):
     client = Client([{"a"}])
     assert give(client, [3, 1]) == [3, 1]
     assert client.options == [{"resources": {"fold": 1}, "pure": False}] * 2
-    assert len(client.plugins) == 1
 
 
-def test_workers_offer_one_of_a_resource_also_those_that_join_later():
+def test_a_worker_is_given_nothing_before_it_offers_the_resource(give):
+    client = Client([{"a", "b"}])
+    client.bare = {"a", "b"}
+    assert give(client, [1, 2]) == [1, 2]
+    assert client.asked == [(["a", "b"], 0)]
+
+
+def test_the_task_of_a_worker_that_started_again_and_offers_nothing_is_given_anew(give):
+    client = Client([{"a"}])
+
+    def ending(task, worker, sent):
+        if not sent:
+            client.bare = {"a"}
+            return None
+        return f"done {task}"
+
+    client._ending = ending
+    assert give(client, [5]) == [5]
+    assert client.sent == [(5, "a")] * 2 and client.asked == [(["a"], 1)]
+
+
+meeting = threading.Barrier(2, timeout=60)
+
+
+def meet(task):
+    """Wait until another worker has begun a task too."""
+    meeting.wait()
+    return distributed.get_worker().address
+
+
+def test_workers_offer_one_of_a_resource_also_one_that_joins_later():
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -132,13 +172,13 @@ def test_workers_offer_one_of_a_resource_also_those_that_join_later():
         with (
             distributed.LocalCluster(n_workers=1, threads_per_worker=4, **options) as scheduler,
             on_dask.Cluster(scheduler.scheduler_address) as cluster,
-            distributed.Client(scheduler.scheduler_address, set_as_default=False) as client,
         ):
             assert list(cluster.run(abs, [-1, -2], str, resource="fold")) == [(-1, 1), (-2, 2)]
             scheduler.scale(2)
-            client.wait_for_workers(2)
-            offered = client.run(lambda dask_worker: dict(dask_worker.state.total_resources))
-    assert list(offered.values()) == [{"fold": 1}] * 2
+            places = dict(cluster.run(meet, range(4), str, resource="fold")).values()
+            assert sorted(places) == sorted([*cluster.workers()] * 2)
+            offered = [worker["resources"] for worker in cluster.workers().values()]
+    assert offered == [{"fold": 1}] * 2
 
 
 def test_the_task_of_a_worker_that_died_goes_to_another_and_no_other_task_is_blamed(give):

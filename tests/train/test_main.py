@@ -177,7 +177,13 @@ def test_runs_are_compared(command, untrained, tmp_path, capsys):
     command("conv1d", "--quick", "--name", "other", "--seed", 7)
     assert main(["ls", "--work", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["run", "other", "store=raw-4000.zarr", "quick", "store=raw-4000.zarr"]
+    assert [line.split()[0] for line in lines] == [
+        "run",
+        "other",
+        "store=raw-4000.zarr",
+        "quick",
+        "store=raw-4000.zarr",
+    ]
     assert [line.split()[1:] for line in lines if line.startswith(" ")] == [["quick=yes", "seed=7"], ["quick=yes"]]
 
 

@@ -121,7 +121,6 @@ def test_a_worker_ends_a_fold_that_nobody_waits_for(train, address, monkeypatch)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("PYTEST_XDIST_WORKER" in os.environ, reason="can hang beside other tests: run it without xdist")
 def test_on_real_workers_of_many_threads_folds_take_turns_and_outlive_a_worker(tmp_path, progress):
     place = str(tmp_path)
 

@@ -69,7 +69,6 @@ def test_a_run_that_was_interrupted_and_killed_ends_with_the_predictions_of_one_
     assert not list((tmp_path / "broken" / "predictions_1d_conv").glob(".earmark-*"))
 
 
-@pytest.mark.skipif("PYTEST_XDIST_WORKER" in os.environ, reason="can hang beside other tests: run it without xdist")
 def test_a_fold_whose_worker_is_killed_resumes_at_another(work, tmp_path, monkeypatch, progress):
     distributed = pytest.importorskip("distributed")
     from train.on_dask import train_on_cluster
