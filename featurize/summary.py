@@ -36,7 +36,7 @@ def plan_lines(todo: Todo) -> Iterator[str]:
     yield from todo.rebuilt
     n_train = (todo.clips["split"] == "train").sum()
     clips = f"{n_train:,} labelled and {len(todo.clips) - n_train:,} unlabelled clips"
-    yield f"{todo.dataset.folder}: {clips}, {todo.seconds().sum() / 3600:.2f} hours by their headers"
+    yield f"{todo.dataset.folder}: {clips}, {todo.seconds().sum() / 3600:.2f} hours"
     counts = {"new": todo.scan.n_new, "changed": todo.scan.n_changed}
     if told := " and ".join(f"{n:,} {what}" for what, n in counts.items() if n):
         yield f"{told} recordings"

@@ -98,9 +98,10 @@ class RunProgress:
 
     def end_fold(self, result: dict[str, Any]) -> None:
         """A fold is finished; result: what its marker says."""
-        kept = "" if result["kept_epoch"] == result["epochs"] else f", kept {result['kept_epoch']}"
+        n_epochs, kept = result["epochs"], result["kept_epoch"]
+        epochs = f"{n_epochs} epoch{'s' * (n_epochs != 1)}" + (f", kept {kept}" if kept != n_epochs else "")
         self.say(
-            f"fold {result['fold']}: {result['epochs']} epochs{kept}, accuracy {result['accuracy']:.3f}, "
+            f"fold {result['fold']}: {epochs}, accuracy {result['accuracy']:.3f}, "
             f"MAP@3 {result['map3']:.3f}, {duration(result['seconds'])}"
         )
 
