@@ -82,6 +82,10 @@ def ctrl_c_ends_at_once() -> None:
 
 
 def _prepare() -> None:
+    if os.environ.get("NO_COLOR"):
+        import tyro  # it does not hear NO_COLOR; only here, as Ctrl-C must work while a command imports it
+
+        tyro._experimental_options["ansi_codes"] = False
     for stream in (sys.stdout, sys.stderr):  # a terminal without UTF-8 shows escapes for what it cannot show
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

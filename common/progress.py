@@ -1,6 +1,6 @@
 """Progress of a long step: a bar with rate and time left on a terminal, a line now and then elsewhere.
 
-Always on standard error.
+Always on standard error. A bar is cyan at work and green when all is done; NO_COLOR takes the colours away.
 """
 
 import sys
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from common.text import duration, escaped
 
@@ -28,14 +28,27 @@ class Steps:
     def advance(self, amount: float, note: str = "") -> None:
         """So much more is done; note: what else the line says, for example a second rate."""
         self._done += amount
-        seconds = max(time.monotonic() - self._started, 1e-9)
-        state = f"{self._done / seconds / self._scale:,.0f} {self._unit}/s" + (f", {note}" if note else "")
-        self._bar.update(self._task, completed=self._done, state=state)
+        rate = self._rate() + (f", {note}" if note else "")
+        left = duration(self._seconds() * max(0.0, self._total / max(self._done, 1e-9) - 1))
+        self._bar.update(self._task, completed=self._done, state=f"{rate}, {left} left")
         if self._bar.disable and time.monotonic() - self._line_at > _LINE_EVERY_S:
             self._line_at = time.monotonic()
-            left = duration(seconds * max(0.0, self._total / max(self._done, 1e-9) - 1))
             done = f"{self._done / self._scale:,.0f} of {self._total / self._scale:,.0f} {self._unit}"
-            print(f"{self._name}: {done}, {state}, {left} left", file=sys.stderr, flush=True)
+            print(f"{self._name}: {done}, {rate}, {left} left", file=sys.stderr, flush=True)
+
+    def finish(self) -> None:
+        """All is done, also where the total was an estimate."""
+        if self._done:
+            state = f"{self._rate()}, {duration(self._seconds())}"
+            self._bar.update(self._task, completed=self._total, state=state)
+        else:
+            self._bar.update(self._task, completed=self._total, state="")
+
+    def _rate(self) -> str:
+        return f"{self._done / self._seconds() / self._scale:,.0f} {self._unit}/s"
+
+    def _seconds(self) -> float:
+        return max(time.monotonic() - self._started, 1e-9)
 
 
 @contextmanager
@@ -46,13 +59,19 @@ def progress(name: str, total: float, unit: str = "clips", scale: float = 1) -> 
         name: what is at work. total: what `advance` adds up to. unit: of what is counted, after division by scale:
             "MB" with 1e6 for bytes.
     """
-    console = Console(stderr=True)
+    with display(Console(stderr=True)) as bar:
+        steps = Steps(escaped(name), total, unit, scale, bar)
+        yield steps
+        steps.finish()
+
+
+def display(console: Console) -> Progress:
+    """A display of bars, each with its description, its share in percent and its field `state`; shows nothing where
+    the console is no terminal."""
     columns = (
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=20),
-        TextColumn("{task.percentage:>3.0f}%"),
+        BarColumn(bar_width=10, complete_style="cyan", finished_style="green"),
+        TextColumn("{task.percentage:>3.0f}%", markup=False),
+        TextColumn("{task.fields[state]}", markup=False),
     )
-    columns += (TextColumn("{task.fields[state]}", markup=False), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        yield Steps(escaped(name), total, unit, scale, bar)
-        bar.update(bar.task_ids[0], completed=total)  # a total may be an estimate; what is done is 100 %
+    return Progress(*columns, console=console, disable=not console.is_terminal)

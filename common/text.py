@@ -1,9 +1,12 @@
 """Text for a terminal: names from outside made harmless, short lists, tables, durations and sizes."""
 
+import shutil
+import sys
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+_NARROWEST = 8  # that a table shortens a column to
 _NAMED = 8  # names that a line gives before it only counts
 _HARMFUL = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # controls, direction marks, lone surrogates, line ends
 
@@ -31,23 +34,34 @@ def listed(names: Iterable[object], most: int = _NAMED) -> str:
     return ", ".join(map(escaped, names[:most])) + more
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[int] = ()) -> list[str]:
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[int] = (), width: int | None = None
+) -> list[str]:
     """The lines of a table whose columns are as wide as they need to be.
 
     Args:
         right: numbers of the columns that are aligned to the right.
+        width: that lines must not exceed; unless given, the terminal's where standard output is one, else none. The
+            cells of the widest columns that are aligned to the left are shortened in the middle to keep it.
 
     >>> print(*table(["net", "folds"], [["conv1d", 10]], right=[1]), sep="\\n")
     net     folds
     conv1d     10
     """
-    lines = [[escaped(cell) for cell in line] for line in (header, *rows)]
+    lines, right = [[escaped(cell) for cell in line] for line in (header, *rows)], set(right)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    right = set(right)
+    if width is None and sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+    left = [column for column in range(len(widths)) if column not in right]
+    while width and left and sum(widths) + 2 * (len(widths) - 1) > width:
+        widest = max(left, key=widths.__getitem__)
+        if widths[widest] <= _NARROWEST:
+            break
+        widths[widest] -= 1
     return [
         "  ".join(
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+            cell.rjust(space) if column in right else _shortened(cell, space).ljust(space)
+            for column, (cell, space) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines
     ]
@@ -87,6 +101,14 @@ def megabytes(n_bytes: float) -> str:
     '12.3 MB'
     """
     return f"{n_bytes / 1e6:,.1f} MB"
+
+
+def _shortened(cell: str, width: int) -> str:
+    """A cell of at most width characters: its beginning and its end, which tell paths apart."""
+    if len(cell) <= width:
+        return cell
+    end = (width - 1) * 2 // 3
+    return f"{cell[: width - 1 - end]}…{cell[-end:]}"
 
 
 def _escape(character: str) -> str:

@@ -1,4 +1,4 @@
-"""What a run is about to do and what it has done, as lines of text.
+"""What a run is about to do and what it has done, as lines of text that name each list of clips once.
 
 Clips are counted by split and name: `train/1.wav` and `test/1.wav` are two. Where a name is in both splits, lines
 name the split as well.
@@ -36,9 +36,10 @@ def plan_lines(todo: Todo) -> Iterator[str]:
     yield from todo.rebuilt
     n_train = (todo.clips["split"] == "train").sum()
     clips = f"{n_train:,} labelled and {len(todo.clips) - n_train:,} unlabelled clips"
-    yield f"{todo.dataset.folder}: {clips}, {todo.seconds().sum() / 3600:.2f} hours by their headers"
-    if todo.scan.n_new or todo.scan.n_changed:
-        yield f"{todo.scan.n_new:,} new and {todo.scan.n_changed:,} changed recordings"
+    yield f"{todo.dataset.folder}: {clips}, {todo.seconds().sum() / 3600:.2f} hours"
+    counts = {"new": todo.scan.n_new, "changed": todo.scan.n_changed}
+    if told := " and ".join(f"{n:,} {what}" for what, n in counts.items() if n):
+        yield f"{told} recordings"
     if len(todo.scan.missing):
         missing = todo.dataset.clips.iloc[todo.scan.missing]
         yield f"files missing, their features are kept: {_named(todo, missing)}"
@@ -46,11 +47,11 @@ def plan_lines(todo: Todo) -> Iterator[str]:
     for store in todo.stores:
         n_chunks = todo.jobs.n_chunks(store)
         what = f"{n_chunks:,} chunks to write" if n_chunks else "nothing to do"
-        yield f"{store.storage}: {what}" + ("" if store.asked else " (not asked for, kept up to date)")
+        yield f"{store.storage.name}: {what}" + ("" if store.asked else " (not asked for, kept up to date)")
         if n_chunks and store.versions != computed_by():
             begun = ((name, store.versions.get(name), now) for name, now in computed_by().items())
             others = listed(f"{name} {version}" for name, version, now in begun if version != now)
-            yield f"{store.storage}: begun with other library versions ({others}); --force computes all again"
+            yield f"{store.storage.name}: begun with other library versions ({others}); --force computes all again"
         yield from _upsampled(todo, store.specification.sample_rate)
     free = "" if todo.free_bytes is None else f", {todo.free_bytes / 1e9:,.1f} GB free"
     yield f"{todo.cache}: {megabytes(todo.jobs.n_bytes)} to write{free}"
@@ -61,24 +62,26 @@ def summary_lines(todo: Todo, summary: Summary, seconds: float) -> Iterator[str]
     if todo.jobs:
         done = np.isin(todo.clips["slot"].to_numpy(), todo.jobs.slots)
         audio_s = todo.seconds()[done].sum()
-        speed = f"{done.sum() / seconds:,.1f} clips/s, {audio_s / seconds:,.0f} times real time"
-        took = f"{audio_s / 3600:.2f} hours, {megabytes(todo.jobs.n_bytes)}, {duration(seconds)}"
-        yield f"{done.sum():,} clips featurized, {took}: {speed}"
+        what = f"{audio_s / 3600:.2f} hours of sound, {megabytes(todo.jobs.n_bytes)}"
+        yield f"{done.sum():,} clips featurized in {duration(seconds)}: {what}"
+        yield f"{done.sum() / seconds:,.1f} clips/s, {audio_s / seconds:,.0f} times real time"
     else:
         yield "nothing to do: every clip is in every store"
-    kinds = f"{len(summary.empty)} empty, {len(summary.truncated)} truncated, {len(summary.failed)} failed"
-    yield f"{len(todo.clips):,} clips: {kinds}"
+    if not any(map(len, (summary.empty, summary.truncated, summary.failed, summary.kept))):
+        yield f"all {len(todo.clips):,} clips are whole"
     if len(summary.empty):
-        yield f"empty: {_named(todo, todo.clips.iloc[summary.empty])}"
+        yield f"{len(summary.empty):,} empty: {_named(todo, todo.clips.iloc[summary.empty])}"
     if len(summary.truncated):
-        yield f"truncated, used as far as they go: {_named(todo, todo.clips.iloc[summary.truncated])}"
+        names = _named(todo, todo.clips.iloc[summary.truncated])
+        yield f"{len(summary.truncated):,} truncated, used as far as they go: {names}"
+    if len(summary.failed):
+        yield f"{len(summary.failed):,} failed, each with its reason:"
     for what, rows in (
         ("failed", summary.failed),
         ("could not be read, so its former features are kept", summary.kept),
     ):
         for name, row in zip(clip_names(todo.clips, todo.clips.iloc[rows]), rows, strict=True):
             yield f"{what}: {name}: {escaped(summary.reasons[row])}"
-    yield from _unlisted(todo)
     yield from _equal(todo)
     yield from (f"store: {store.storage}" for store in todo.stores if store.asked)
 

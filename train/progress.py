@@ -1,15 +1,15 @@
-"""Progress of a run: a bar on a terminal, a line an epoch elsewhere, always on standard error.
+"""Progress of a run, always on standard error: a line a validation, and a bar for the whole run on a terminal.
 
-The loss is that of the training windows, the accuracy that of the validation clips. The time left counts every
-epoch that may still come, so early stopping shortens it.
+Where there is no terminal, epochs without a validation have a line too. The time left counts every epoch that may
+still come, so early stopping shortens it.
 """
 
 import time
 from typing import Any, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 
+from common.progress import display
 from common.text import duration, escaped
 
 
@@ -26,17 +26,19 @@ class RunProgress:
         self.fold: int | None = None
         self.begun = False
         self._stream, self._console = stream, Console(file=stream)
-        columns = TextColumn("{task.description}"), BarColumn(bar_width=10), TextColumn("{task.fields[state]}")
-        self._bar = Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
+        self._bar = display(self._console)
         self._task = self._bar.add_task("", total=1, state="", visible=False)
-        self._epochs_done = self._epochs_left = self._left_after = 0
+        self._n_folds = self._epochs_done = self._epochs_left = self._left_after = 0
 
     def __enter__(self) -> "RunProgress":
         self._bar.start()
         self._started = time.monotonic()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_) -> None:
+        if kind is None and self.fold is not None:
+            took = f"done in {duration(time.monotonic() - self._started)}"
+            self._bar.update(self._task, completed=self._n_folds, state=took)
         self._bar.stop()
 
     @property
@@ -56,43 +58,68 @@ class RunProgress:
     def begin_fold(self, fold: int, n_folds_left: int, n_epochs: int, n_clips: int) -> None:
         """A fold begins; n_folds_left counts it too. n_epochs: at most. n_clips: that it trains on."""
         self.fold, self._n_epochs, self._n_clips = fold, n_epochs, n_clips
+        self._n_folds = max(self._n_folds, n_folds_left)
+        self._folds_done = self._n_folds - n_folds_left
         self._left_after = (n_folds_left - 1) * n_epochs
         self._epochs_left = self._left_after + n_epochs
-        self._accuracy, self._state = "", "building and compiling the net"  # until the first batch is done
+        self._state = "building and compiling the net"  # until the first batch is done
         self.begin_epoch(0)
 
     def begin_epoch(self, epoch: int) -> None:
         """An epoch begins, counted from 0."""
         self._epoch, self._epoch_started = epoch, time.monotonic()
-        self._name = f"fold {self.fold} epoch {epoch + 1}/{self._n_epochs}"
-        self._bar.reset(self._task, total=self._n_clips, description=self._name, state=self._state, visible=True)
+        self._show(0)
 
     def batch(self, n_clips: int, loss: float) -> None:
         """A batch is done; n_clips: of this epoch so far. loss: mean of the epoch so far."""
         self._rate = n_clips / max(time.monotonic() - self._epoch_started, 1e-9)
-        self._state = f"loss {loss:.2f},{self._accuracy} {self._speed()}"  # short: 80 columns hold it
-        self._bar.update(self._task, completed=n_clips, state=self._state)
+        self._state = self._speed()
+        self._show(n_clips)
 
     def end_epoch(self, scores: dict[str, float]) -> None:
         """An epoch is done, with its loss, and val_loss, val_accuracy and val_map3 where it was validated."""
         self._epochs_done += 1
         self._epochs_left = self._left_after + self._n_epochs - self._epoch - 1
-        validation = ""
-        if "val_loss" in scores:
-            self._accuracy = f" accuracy {scores['val_accuracy']:.2f},"
-            validation = (
-                f" validation loss {scores['val_loss']:.4f}, accuracy {scores['val_accuracy']:.4f}, "
-                f"MAP@3 {scores['val_map3']:.4f},"
+        self._state = self._speed()
+        self._show(self._n_clips)
+        here, name = self._console.is_terminal, f"fold {self.fold} epoch {self._epoch + 1}"
+        if not here:
+            name += f"/{self._n_epochs}"  # on a terminal the bar says it
+        line = f"{name}: loss {scores['loss']:.3f}"
+        if "val_loss" in scores:  # in 80 columns
+            line = (
+                f"{name}: validation loss {scores['val_loss']:.3f}, accuracy {scores['val_accuracy']:.3f}, "
+                f"MAP@3 {scores['val_map3']:.3f}"
             )
-        self._state = f"loss {scores['loss']:.2f},{self._accuracy} {self._speed()}"
-        if not self._console.is_terminal:
-            self.say(f"{self._name}: loss {scores['loss']:.4f},{validation} {self._speed()}")
+        if not here:
+            self.say(f"{line}, {self._speed()}")
+        elif "val_loss" in scores:
+            self.say(line)
 
     def end_fold(self, result: dict[str, Any]) -> None:
         """A fold is finished; result: what its marker says."""
+        n_epochs, kept = result["epochs"], result["kept_epoch"]
+        epochs = f"{n_epochs} epoch{'s' * (n_epochs != 1)}" + (f", kept {kept}" if kept != n_epochs else "")
         self.say(
-            f"fold {result['fold']}: finished after {result['epochs']} epochs, kept {result['kept_epoch']}, "
-            f"accuracy {result['accuracy']:.4f}, MAP@3 {result['map3']:.4f}, {duration(result['seconds'])}"
+            f"fold {result['fold']}: {epochs}, accuracy {result['accuracy']:.3f}, "
+            f"MAP@3 {result['map3']:.3f}, {duration(result['seconds'])}"
+        )
+
+    def refresh(self) -> None:
+        """Draw the bar now; it draws itself ten times a second."""
+        self._bar.refresh()
+
+    def _show(self, n_clips: int) -> None:
+        """Bring the bar up to date; n_clips: of this epoch so far."""
+        place = f"fold {self.fold} ({self._folds_done + 1} of {self._n_folds}) epoch {self._epoch + 1}"
+        done = self._folds_done + (self._epoch + n_clips / self._n_clips) / self._n_epochs
+        self._bar.update(
+            self._task,
+            total=self._n_folds,
+            completed=done,
+            description=f"{place}/{self._n_epochs}",
+            state=self._state,
+            visible=True,
         )
 
     def _speed(self) -> str:

@@ -1,10 +1,12 @@
 """How a command ends: exit codes, one line for every error, escaped names."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import tyro
 
 from common import EarmarkError
 from common.command import Command
@@ -75,3 +77,24 @@ def test_a_terminal_without_utf_8_gets_escapes():
     code = "from common.command import Command; c = Command('x'); exit(c.run(lambda a: c.result('Glöckchen ✓') or 0, []))"
     done = _child(code, stdout=subprocess.PIPE, encoding="ascii")
     assert done.communicate()[0] == b"Gl\\xf6ckchen \\u2713\n" and done.returncode == 0
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_the_help_has_colours_on_a_terminal_unless_none_are_wanted(no_color, monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setitem(tyro._experimental_options, "ansi_codes", True)
+
+    def act(epochs: int = 1) -> int:
+        return epochs
+
+    with pytest.raises(SystemExit):
+        Command("train").run(lambda arguments: tyro.cli(act, args=arguments), ["--help"])
+    assert "epochs" in terminal.getvalue() and ("\x1b[" in terminal.getvalue()) is not bool(no_color)

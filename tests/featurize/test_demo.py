@@ -19,7 +19,7 @@ from featurize.features.mfcc import mfcc
 def demo(tmp_path_factory):
     """The whole demo, as --demo makes it."""
     folder = tmp_path_factory.mktemp("demo") / "data"
-    assert write_demo(folder) == len(plan_demo()) == 250
+    assert write_demo(folder) == len(plan_demo()) == 450
     return folder
 
 
@@ -40,7 +40,7 @@ def small(few, tmp_path):
 def test_it_is_a_dataset_in_the_kaggle_layout(demo):
     clips = read_dataset(open_storage(demo)).clips
     train, test = clips[clips["split"] == "train"], clips[clips["split"] == "test"]
-    assert len(train) == 200 and len(test) == 50 and set(train["label"]) == set(SOUNDS) and len(SOUNDS) >= 8
+    assert len(train) == 400 and len(test) == 50 and set(train["label"]) == set(SOUNDS) and len(SOUNDS) >= 8
     assert (train["label"].value_counts() >= 10).all()
     assert all((demo / file).is_file() for file in clips["file"])
     assert sorted(path.name for path in demo.iterdir()) == [
@@ -48,14 +48,15 @@ def test_it_is_a_dataset_in_the_kaggle_layout(demo):
         "audio_train",
         "sample_submission.csv",
         "train.csv",
+        "wrong_labels.csv",
     ]
 
 
-def test_clips_are_44100_hz_16_bit_mono_of_0_3_to_6_s_and_one_test_clip_is_empty(small):
+def test_clips_are_44100_hz_16_bit_mono_of_0_3_to_4_s_and_one_test_clip_is_empty(small):
     infos = {path: sf.info(path) for path in small.glob("audio_*/*.wav")}
     assert {(info.samplerate, info.channels, info.subtype) for info in infos.values()} == {(44100, 1, "PCM_16")}
     empty, *seconds = sorted(info.duration for info in infos.values())
-    assert len(infos) == 30 and empty == 0 and 0.3 <= min(seconds) <= max(seconds) <= 6
+    assert len(infos) == 30 and empty == 0 and 0.3 <= min(seconds) <= max(seconds) <= 4
     assert [path.parent.name for path, info in infos.items() if not info.frames] == ["audio_test"]
 
 
@@ -66,6 +67,16 @@ def test_wrong_labels_are_unverified():
     assert 0 < clips["manually_verified"].sum() < len(clips) - len(wrong)
 
 
+def test_the_wrong_labels_are_told_in_a_file_of_their_own(small, tmp_path, monkeypatch):
+    assert pd.read_csv(small / "wrong_labels.csv").columns.tolist() == ["fname", "label", "sound"]
+    monkeypatch.setattr("featurize.demo.MISLABELLED", 0.2)
+    write_demo(tmp_path / "more")
+    wrong, train = (pd.read_csv(tmp_path / "more" / name) for name in ("wrong_labels.csv", "train.csv"))
+    given = wrong.merge(train, on=["fname", "label"])
+    assert len(wrong) == len(given) == 4 and not given["manually_verified"].any()
+    assert (wrong["label"] != wrong["sound"]).all()
+
+
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(small, tmp_path):
     write_demo(tmp_path / "again")
     for path in (path for path in small.rglob("*") if path.is_file()):
@@ -73,7 +84,9 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(small, tmp_path
     assert plan_demo(seed=2)["fname"].tolist() != plan_demo()["fname"].tolist()
 
 
-@pytest.mark.parametrize("piece", ["train.csv", "audio_train", "audio_test", "sample_submission.csv"])
+@pytest.mark.parametrize(
+    "piece", ["train.csv", "audio_train", "audio_test", "sample_submission.csv", "wrong_labels.csv"]
+)
 def test_it_is_never_written_over_anything(tmp_path, piece):
     (tmp_path / piece).write_text("mine")
     with pytest.raises(

@@ -40,13 +40,13 @@ def test_results_are_on_standard_output_and_progress_is_not(command, untrained, 
     assert out.splitlines()[0] == "fold  clips  epochs  kept  OOF accuracy  OOF MAP@3"
     assert out.splitlines()[-1] == f"predictions: {tmp_path / 'quick' / 'predictions_1d_conv'}"
     assert "train: training on cpu:0 from raw-4000.zarr" in err
-    assert "fold 1: finished after 2 epochs" in err and "fold 1: finished" not in out
+    assert "fold 1: 2 epochs, kept 1, accuracy" in err and "fold 1: " not in out
 
 
 @pytest.mark.slow
 def test_the_quick_net_is_trained(command):
     code, out, err = command("conv1d", "--quick")
-    assert code == 0 and "fold 1 epoch 1/1: loss" in err and out.splitlines()[3].startswith("all")
+    assert code == 0 and "fold 1 epoch 1/1: validation loss" in err and out.splitlines()[3].startswith("all")
 
 
 GROUPS = ("data", "folds", "net and features", "schedule", "augmentation", "prediction", "hardware")
