@@ -15,10 +15,11 @@ from common.command import Command
 from common.files import write_atomic
 from common.text import megabytes
 from report.audio import Players, seconds_each
+from report.content import Content, data_for_script
 from report.dataset import read_dataset
 from report.page import Figures, render, section
 from report.runs import find_runs, read_runs
-from report.sections import Content, data_for_script, data_sections, facts, run_sections
+from report.sections import data_sections, facts, run_sections
 
 _COMMAND = Command("report", "rerun the command; nothing was written")
 

@@ -16,7 +16,7 @@ import numpy as np
 import soundfile as sf
 import soxr
 
-BUDGET_BYTES = 6_000_000  # of the page, for all players
+BUDGET_BYTES = 5_000_000  # of the page, for all players
 _BYTES_PER_S = 3_600  # of the page: some 21 kbit/s in base64
 _LENGTHS_S = (12, 10, 8, 6, 5, 4, 3, 2, 1.5, 1)  # that a player may have at most
 _RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # that MP3 knows, Hz
@@ -79,7 +79,7 @@ def seconds_each(seconds: np.ndarray, budget_bytes: int = BUDGET_BYTES) -> float
         seconds: float [n_players], lengths of the clips.
 
     >>> seconds_each(np.full(10, 30.0)), seconds_each(np.full(400, 30.0))
-    (12, 4)
+    (12, 3)
     """
     fits = (most for most in _LENGTHS_S if np.minimum(seconds, most).sum() * _BYTES_PER_S <= budget_bytes)
     return next(fits, _LENGTHS_S[-1])

@@ -36,12 +36,15 @@ def fit_temperature(probabilities: np.ndarray, targets: np.ndarray) -> float:
     """
     if not len(targets):
         return 1.0
-    logs, rows = np.log(np.maximum(probabilities, _LEAST)), np.arange(len(targets))
+    logs = np.log(np.maximum(probabilities, _LEAST))
+    logs -= logs.max(1, keepdims=True)
+    right = logs[np.arange(len(targets)), targets].mean()
 
     def loss(log_temperature: float) -> float:
-        return -log_softmax(logs / np.exp(log_temperature), axis=1)[rows, targets].mean()
+        temperature = np.exp(log_temperature)
+        return np.log(np.exp(logs / temperature).sum(1)).mean() - right / temperature
 
-    return float(np.exp(minimize_scalar(loss, bounds=_RANGE, method="bounded").x))
+    return float(np.exp(minimize_scalar(loss, bounds=_RANGE, method="bounded", options={"xatol": 1e-3}).x))
 
 
 def tempered_out_of_fold(probabilities: np.ndarray, targets: np.ndarray, folds: np.ndarray) -> np.ndarray:

@@ -159,7 +159,7 @@ def render(
 
     Args:
         facts: name, value and a note each. sections: of `section`. names: of the clips, by row.
-        data: for the script, see `report.sections.data_for_script`.
+        data: for the script, see `report.content.data_for_script`.
     """
     folder = files("report") / "template"
     page, css, script = ((folder / f"page.{end}").read_text("utf-8") for end in ("html", "css", "js"))

@@ -57,7 +57,7 @@ class Run:
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """run, net, recipe, parameters, folds, clips, time, accuracy and map3, each with _low and _high (95%)."""
+        """run, net, parameters, folds, clips, time, accuracy and map3, each with _low and _high (95%)."""
         probabilities, targets = self.own
         right = (probabilities.argmax(1) == targets).astype(float)
         one, finished = len(self.folders) == 1, [(folder, i) for folder in self.folders for i in folder.finished]
@@ -65,7 +65,6 @@ class Run:
         found = {
             "run": self.name,
             "net": self.folders[0].config["model"] if one else "ensemble",
-            "recipe": self.settings.get("recipe", "-"),
             "parameters": sum(folder.config["n_parameters"] for folder in self.folders),
             "folds": f"{len(finished)}" + (f" of {n_folds}" if len(finished) < n_folds else ""),
             "clips": len(self.scored),
@@ -128,7 +127,7 @@ def runs_table(runs: Sequence[Run]) -> pd.DataFrame:
     each = [run.settings for run in runs if len(run.folders) == 1]
     names = [name for name in dict.fromkeys(name for values in each for name in values)]
     apart = [name for name in names if len({repr(values.get(name)) for values in each}) > 1]
-    apart = [name for name in apart if name not in ("model", "recipe")]
+    apart = [name for name in apart if name != "model"]
     words = [" ".join(f"{name}={run.settings[name]}" for name in apart if name in run.settings) for run in runs]
     return pd.DataFrame([run.facts for run in runs]).assign(differs=words)
 

@@ -1,97 +1,30 @@
 """The page's sections: what is said, shown and played of a dataset and its runs."""
 
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
-from typing import Any
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from common.text import escaped, megabytes
-from ensemble.metrics import best_labels
 from report import plots
 from report.calibration import calibration_error, fit_temperature, reliability_table, tempered_out_of_fold
-from report.dataset import Dataset, duplicates, examples, extremes, frequent_lengths
+from report.content import HEARD, N_SUSPECTS, Content
+from report.dataset import Dataset
 from report.page import Block, Figures, part, section, side_by_side, table, text
-from report.runs import Run, contributions, disagreements, ensemble_of, histories, runs_table
+from report.runs import Run, contributions, disagreements, histories, runs_table
 from report.scores import confusion_counts, label_scores
-from report.suspects import suspects
 
-N_MISTAKES = 200  # with players
-N_SUSPECTS = 100  # listed; suspects.csv has all
-_HEARD = 3  # clips of a frequent length, or of a duplicate, that have players
 _ROW_IN = 0.19  # of a label in a figure
 _WIDE = 4.2, 2.4  # inches, of a figure that stands alone
 _NOTES = {"empty": "no samples", "truncated": "its data ends early; used as far as it goes"}
 
 
-class Content:
-    """What the page is about; which clips have players is known before a figure is drawn.
-
-    every: the ensemble of all runs, where there are several, and each run; the first is the best known.
-    train: the labelled clips. places: int [n_train of the runs], rows of the dataset's clips, -1 for none.
-    """
-
-    def __init__(self, dataset: Dataset, runs: Sequence[Run], n_examples: int):
-        self.dataset, self.runs, clips = dataset, runs, dataset.clips
-        self.every = ([ensemble_of(runs, f"ensemble of {len(runs)}")] if len(runs) > 1 else []) + list(runs)
-        self.train = clips[clips["split"] == "train"]
-        self.verified = "manually_verified" in clips and clips["manually_verified"].notna().any()
-        names = runs[0].folders[0].clips_train["fname"] if runs else []
-        self.places = pd.Index(self.train["clip"]).get_indexer(names)
-        self.places = np.append(self.train.index, -1)[self.places]
-        self.labels = [escaped(label) for label in runs[0].labels] if runs else []
-        usable = np.any([dataset.has(kind) for kind in ("raw", "logmel", "mfcc")], axis=0)
-        self.examples = examples(clips, usable, n_examples)
-        self.extremes, self.lengths, self.duplicates = extremes(clips), frequent_lengths(clips), duplicates(clips)
-        self.troubles = clips[clips["status"].isin(["truncated", "empty", "failed"])]
-
-    def rows(self, run: Run) -> np.ndarray:
-        """The dataset's row of each clip that a run scored, -1 for none."""
-        return self.places[run.scored]
-
-    @cached_property
-    def suspects(self) -> pd.DataFrame | None:
-        """Suspected labels, with three guesses in words and each clip's row in the dataset; None without runs."""
-        if not self.every:
-            return None
-        run, (probabilities, targets) = self.every[0], self.every[0].own
-        names = run.folders[0].clips_train["fname"].to_numpy(object)[run.scored]
-        found = suspects(probabilities, targets, names, run.labels)
-        own = found["row"].to_numpy(np.int64)
-        words = [
-            " · ".join(f"{self.labels[label]} {probabilities[row, label]:.0%}" for label in three)
-            for row, three in zip(own, best_labels(probabilities[own]), strict=True)
-        ]
-        return found.assign(guesses=words, row=self.rows(run)[own])
-
-    @cached_property
-    def played(self) -> list[int]:
-        """Rows of the clips that have players."""
-        several = [*self.lengths["rows"], *(rows for rows, _ in self.duplicates)]
-        chosen = [row for rows in (*self.examples.values(), *self.extremes.values()) for row in rows]
-        chosen += [row for rows in several for row in rows[:_HEARD]] + self.troubles.index.tolist()
-        if self.every:
-            chosen += self.suspects["row"].head(N_SUSPECTS).tolist() + self._mistakes()
-        sounding = self.dataset.has("raw")
-        return [row for row in dict.fromkeys(chosen) if row >= 0 and sounding[row]]
-
-    def _mistakes(self) -> list[int]:
-        """Rows of clips whose first guess is wrong: of each pair of labels its share, the surest first."""
-        run, (probabilities, targets) = self.every[0], self.every[0].own
-        first, sure = probabilities.argmax(1), probabilities.max(1)
-        pair = targets * len(self.labels) + first
-        found = pd.DataFrame({"row": self.rows(run), "pair": pair, "sure": sure})[first != targets]
-        pairs = found.sort_values("sure", ascending=False, kind="stable").groupby("pair")["row"]
-        turn = (pairs.cumcount() + 0.5) / pairs.transform("size")  # Sainte-Laguë's way to share out seats
-        found["turn"] = turn
-        found = found.sort_values(["turn", "sure"], ascending=[True, False], kind="stable")
-        return found["row"].head(N_MISTAKES).tolist()
-
-
 def facts(content: Content) -> list[tuple[str, str, str]]:
     """The numbers at the page's top: name, value, note."""
     clips, train = content.dataset.clips, content.train
+    counts = train["label"].value_counts()
+    span = " to ".join(f"{n:,}" for n in sorted({counts.min(), counts.max()})) if len(counts) else "0"
     hours, median, rates = clips["seconds"].sum() / 3600, clips["seconds"].median(), _rates(clips)
     sound = f"{hours:.1f} h" if hours >= 1 else f"{hours * 60:.1f} min"
     rate = f"{rates.index[0] / 1000:g} kHz" if len(rates) else "-"
@@ -101,7 +34,7 @@ def facts(content: Content) -> list[tuple[str, str, str]]:
     found = [
         ("Labelled", f"{len(train):,}", checked),
         ("Unlabelled", f"{len(clips) - len(train):,}", "clips"),
-        ("Labels", f"{train['label'].nunique():,}", ""),
+        ("Labels", f"{len(counts):,}", f"{span} clips each"),
         ("Sound", sound, f"median {median:.1f} s"),
         ("Native rate", rate, f"also {others}" if others else ""),
         ("Recordings", _bytes(clips["size"].sum()), f"stores {_bytes(n_bytes)}" if n_bytes else ""),
@@ -140,58 +73,6 @@ def run_sections(content: Content, figures: Figures, notes: Sequence[str]) -> li
         section("suspects", "Suspected labels", _suspected(content)),
     ]
     return sections + ([section("ensemble", "Ensemble", _ensemble(content))] if len(content.runs) > 1 else [])
-
-
-def data_for_script(content: Content, sounds: dict[int, tuple[str, float, float]]) -> dict[str, Any]:
-    """What the page's script reads: all clips, players, and predictions.
-
-    Args:
-        sounds: of each row with a player: data: URI, start and stop in seconds.
-    Returns:
-        clips (columns by name, each [n_clips]), columns (heading, name, kind and digits of those that are shown),
-        sounds, and views: labels, and of each scored clip its row, the given label's id, the ids of three guesses
-        and their probabilities in percent.
-    """
-    clips = content.dataset.clips
-    found = [
-        ("Clip", "name", "text", map(escaped, clips["clip"])),
-        ("Split", "split", "text", clips["split"]),
-        ("Label", "label", "text", map(escaped, clips["label"])),
-        ("Seconds", "seconds", "number", clips["seconds"].round(2), 2),
-        ("RMS (dBFS)", "rms", "number", _plain(clips["rms_db"], 1), 1),
-        ("Peak (dBFS)", "peak", "number", _plain(clips["peak_db"], 1), 1),
-        ("Silence", "silence", "share", _plain(clips["silence"], 3)),
-        ("Status", "status", "text", clips["status"]),
-    ]
-    if content.verified:
-        verified = clips["manually_verified"].map({1: "yes", 0: "no"}).astype(object).fillna("")
-        found.insert(3, ("Verified", "verified", "text", verified))
-    for run in content.every[:1]:
-        rows, (probabilities, _) = content.rows(run), run.own
-        guess = pd.Series(np.asarray(content.labels, object)[probabilities.argmax(1)], rows)
-        sure = pd.Series(probabilities.max(1), rows)
-        found.append(("Guess", "guess", "text", guess[rows >= 0].reindex(clips.index, fill_value="")))
-        found.append(("Confidence", "sure", "share", _plain(sure[rows >= 0].reindex(clips.index), 3)))
-    return {
-        "clips": {name: list(values) for _, name, _, values, *_ in found},
-        "columns": [(*column[:3], *column[4:]) for column in found],
-        "sounds": sounds,
-        "views": [_view(content, run) for run in content.every],
-    }
-
-
-def _view(content: Content, run: Run) -> dict[str, Any]:
-    """A run's predictions, for the confusion matrix."""
-    probabilities, targets = run.own
-    three = best_labels(probabilities)
-    percent = np.rint(np.take_along_axis(probabilities, three, 1) * 100).astype(int)
-    arrays = {"rows": content.rows(run), "given": targets, "guesses": three, "percent": percent}
-    return {"labels": content.labels} | {name: array.tolist() for name, array in arrays.items()}
-
-
-def _plain(values: pd.Series, digits: int) -> list[float | str]:
-    """Numbers for JSON: what is not finite is "", which sorts last."""
-    return [value if np.isfinite(value) else "" for value in values.round(digits).tolist()]
 
 
 def _bytes(n_bytes: float) -> str:
@@ -260,8 +141,8 @@ def _lengths(content: Content, figures: Figures) -> list[Block]:
     figure = figures.block("Lengths in train and test", _WIDE, f"{words}.", plots.length_histogram, clips)
     if content.lengths.empty:
         return [figure, text("No exact length is suspiciously frequent.")]
-    rows = content.lengths.assign(heard=[rows[:_HEARD] for rows in content.lengths["rows"]])
-    columns = "seconds:.3f | samples:,d | clips:,d | expected:.2f | labels:,d | heard:clip:some of them"
+    rows = content.lengths.assign(heard=[rows[:HEARD] for rows in content.lengths["rows"]])
+    columns = "seconds:.3f | samples:,d | clips:,d | expected:.1g | labels:,d | heard:clip:some of them"
     why = (
         "At least ten times as many clips have these lengths as have the lengths around them. Often a tool cut "
         "them, or they are pieces of one recording."
@@ -332,9 +213,9 @@ def _runs(content: Content, figures: Figures) -> list[Block]:
     found = runs_table([*content.runs, *content.every[: len(content.every) - len(content.runs)]])
     for metric in ("accuracy", "map3"):
         ends = zip(found[f"{metric}_low"], found[f"{metric}_high"], strict=True)
-        found[f"{metric}_range"] = [f"{low:.3f} to {high:.3f}" for low, high in ends]
+        found[f"{metric}_range"] = [f"{low:.3f} - {high:.3f}" for low, high in ends]
     columns = (
-        "run | net | recipe | folds | clips:,d | accuracy:.3f | accuracy_range:text:95% | map3:.3f:MAP@3 | "
+        "run | net | folds | clips:,d | accuracy:.3f | accuracy_range:text:95% | map3:.3f:MAP@3 | "
         "map3_range:text:95% | time | parameters:,d"
     )
     hint = "Scores are of each clip by a model that did not train on it; intervals are by bootstrap over clips."
@@ -430,13 +311,15 @@ def _ensemble(content: Content) -> list[Block]:
     added["range"] = [f"{low:+.4f} to {high:+.4f}" for low, high in zip(added["low"], added["high"], strict=True)]
     gains = "run | alone:.4f:MAP@3 alone | without:.4f:the others without it | gain:+.4f:it adds | range:text:95%"
     pairs = (
-        "first:text:A | second:text:B | differ:share:guesses differ | both:share:both right | "
-        "only_first:share:only A right | only_second:share:only B right | neither:share | "
-        "labels_first:text:A is better at | labels_second:text:B is better at"
+        "first:text:A | second:text:B | differ:.0%:they differ | both:.0%:both right | only_first:.0%:only A | "
+        "only_second:.0%:only B | neither:.0%"
     )
+    apart = disagreements(content.runs)
+    better = "first:text:A | second:text:B | labels_first:text:A is better at | labels_second:text:B is better at"
     return [
         table("What each run adds to the ensemble of all", added, gains),
-        table("Where the first guesses of two runs differ", disagreements(content.runs), pairs),
+        table("Where the first guesses of two runs differ", apart, pairs),
+        table("Labels of the clips that only one of the two guesses right", apart, better),
     ]
 
 

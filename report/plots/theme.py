@@ -17,6 +17,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib import pyplot
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -37,18 +38,19 @@ _STYLE = {
     "axes.titlesize": 9,
     "axes.titley": 1.0,  # given: finding it takes a tenth of the time
     "axes.facecolor": "none",
-    "figure.facecolor": PAPER,
+    "figure.facecolor": "none",
     "font.family": "sans-serif",
     "grid.linewidth": 0.6,
     "legend.edgecolor": "none",
     "legend.framealpha": 1,
     "legend.facecolor": PAPER,
     "svg.fonttype": "none",
+    "xtick.bottom": False,
+    "ytick.left": False,
     "text.parse_math": False,  # a label may have dollar signs
 }
 for _value, _names in {
     8: "axes.labelsize font.size legend.fontsize xtick.labelsize ytick.labelsize",
-    0: "xtick.major.size xtick.minor.size ytick.major.size ytick.minor.size",
     INK: "axes.titlecolor text.color",
     MUTED: "axes.labelcolor legend.labelcolor xtick.labelcolor ytick.labelcolor",
     GRID: "axes.edgecolor grid.color xtick.color ytick.color",
@@ -90,14 +92,15 @@ def inline_svg(figure: Figure, salt: str, alternative: str) -> str:
         alternative: what a reader who does not see the figure is told.
     """
     file = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": salt}):
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    with matplotlib.rc_context():
+        matplotlib.rcParams["svg.hashsalt"] = salt
+        FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
     svg = re.sub(r"""font-family: [^;"]*;? ?| transform="rotate\(-0 [^"]*\)\"""", "", svg)
-    svg = re.sub(r' d="[^"]*"', lambda match: re.sub(r"(\.\d)\d+", r"\1", match[0]).replace("\nL ", "L"), svg)
+    svg = re.sub(r' d="[^"]*"', lambda match: re.sub(r"(?<=\.\d)\d+", "", match[0]).replace("\nL ", "L"), svg)
     svg = re.sub(r">\s+<", "><", svg).replace("<g/>", "")
     svg = re.sub(r"#[0-9a-f]{6}", lambda match: _variable(match[0]), svg)
     svg = re.sub(r"data:image/png;base64,\s*([^\"]*)", lambda match: _jpeg(match[1]), svg)
@@ -110,7 +113,7 @@ def save(figure: Figure, folder: Path, file_name: str) -> None:
     """Write a figure as PNG and SVG."""
     folder.mkdir(parents=True, exist_ok=True)
     for suffix in ("png", "svg"):
-        figure.savefig(folder / f"{file_name}.{suffix}", dpi=160)
+        figure.savefig(folder / f"{file_name}.{suffix}", dpi=160, facecolor=PAPER)
 
 
 def _variable(color: str) -> str:
