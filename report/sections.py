@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from common.text import escaped, megabytes
+from ensemble.calibration import calibration_error, fit_temperature, reliability_table, tempered_out_of_fold
 from ensemble.metrics import best_labels
 from report import plots
-from report.calibration import calibration_error, fit_temperature, reliability_table, tempered_out_of_fold
 from report.dataset import Dataset, duplicates, examples, extremes, frequent_lengths
 from report.page import Block, Figures, part, section, side_by_side, table, text
 from report.runs import Run, contributions, disagreements, ensemble_of, histories, runs_table
