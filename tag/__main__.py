@@ -1,6 +1,8 @@
 """`python -m tag FILE_OR_FOLDER ...`: the labels of recordings, by the nets that were trained."""
 
 import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -124,8 +126,8 @@ def check(settings: Settings) -> None:
             raise RecordingsError(f"{path}: output must be a file, got a folder; name a file")
 
 
-def main() -> int:
-    """Run the command; see common.command for how it ends."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command, with the arguments of this process unless given; see common.command for how it ends."""
     command = Command("tag", "nothing was written")
 
     def act(arguments: list[str]) -> int:
@@ -140,7 +142,7 @@ def main() -> int:
         started_keras()
         return _tag(command, settings, paths, kind, place)
 
-    return command.run(act)
+    return command.run(act, arguments)
 
 
 def _tag(command: Command, settings: Settings, paths: list[Path], kind: str, place: Path | None) -> int:
@@ -153,15 +155,17 @@ def _tag(command: Command, settings: Settings, paths: list[Path], kind: str, pla
     if settings.segments.timeline:
         tags, failed = _timelines(command, tagger, paths, settings.segments)
     else:
-        with progress("tag", tagger.n_folds, "folds") as bar:
-            tags = tagger.table(tagger.tagged(paths, bar.advance))
+        with ExitStack() as shown:
+            tags = tagger.table(tagger.tagged(paths, _begin(shown)))
         failed = {row.recording: row.problem for row in tags.itertuples() if not row.label_1}
         for row in tags.itertuples():
             if row.problem and row.label_1:
                 command.say(f"{row.recording}: {row.problem}")
     text = FORMATS[kind](tags)
-    if place is None:
-        command.result(text.splitlines())
+    if place is None and (kind == "table" or sys.stdout.isatty()):
+        command.result(text.splitlines())  # escaped: names from outside could steer a terminal
+    elif place is None:
+        sys.stdout.write(text)
     else:
         write_atomic(place, text.encode())
         command.say(f"tags of {len(paths) - len(failed):,} recordings: {place}")
@@ -177,9 +181,9 @@ def _timelines(
     timeline, found, failed = Timeline(given.window, given.hop, given.threshold, given.merge), [], {}
     for path in paths:
         command.say(f"{path}: is decoded, then heard")
-        with progress("tag", tagger.n_folds, "folds") as bar:
+        with ExitStack() as shown:
             try:
-                tags = tagger.timeline(path, timeline, bar.advance)
+                tags = tagger.timeline(path, timeline, _begin(shown))
             except RecordingsError as error:
                 failed[str(path)] = str(error)
                 continue
@@ -187,6 +191,11 @@ def _timelines(
             tags.insert(0, "recording", str(path))
         found.append(tags)
     return pd.concat(found or [segments_table([])], ignore_index=True), failed
+
+
+def _begin(shown: ExitStack) -> Callable[[int], Callable[[int], None]]:
+    """A function that begins a progress bar of so many predictions, which ends with shown."""
+    return lambda n_predictions: shown.enter_context(progress("tag", n_predictions, "predictions")).advance
 
 
 def _given(out: Output) -> dict[str, Path]:

@@ -1,5 +1,6 @@
 """A trained net: what it was trained on, and its models, one for each finished fold."""
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,6 +63,7 @@ class Net:
 
         They are one model with other weights, as building and tracing it takes longer than predicting.
         """
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of tracing again, which is meant here
         model = None
         for fold in self.folder.finished:
             path = self.folder.path / f"model_{fold}.keras"
@@ -104,13 +106,13 @@ class Net:
         return np.round((starts[:, None] + places) * per_second).astype(np.int64)
 
     def predictions_at(
-        self, windows: Windows, clip: int, offsets: np.ndarray, advance: Callable[[float], None]
+        self, windows: Windows, clip: int, offsets: np.ndarray, advance: Callable[[int], None]
     ) -> Iterator[np.ndarray]:
         """Each fold's probabilities of windows of one recording.
 
         Args:
-            offsets: int64 [n], in samples or frames, where the windows begin. advance: is called with the share of
-                a fold that a batch is.
+            offsets: int64 [n], in samples or frames, where the windows begin. advance: is called with the number of
+                windows of each batch that is predicted.
         Yields:
             float32 [n, n_labels].
         """
@@ -127,7 +129,7 @@ class Net:
                 for cut in map(prefetch, range(n_batches)):
                     full = np.resize(cut, (_BATCH, *cut.shape[1:]))  # of one size, or it is traced again
                     found.append(np.asarray(model.predict_on_batch(full))[: len(cut)])
-                    advance(1 / n_batches)
+                    advance(len(cut))
             yield np.concatenate(found)
 
     def _setting(self, name: str, kind: type) -> object:

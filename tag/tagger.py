@@ -28,11 +28,14 @@ from tag.timeline import Timeline, segments, window_starts
 N_BEST = 3
 _DEFAULT = Timeline()
 _N_BINS = 10  # of probabilities, for how often one like it was right
-_Advance = Callable[[float], None]
+_Begin = Callable[
+    [int], Callable[[int], None]
+]  # told how many predictions there are to make; then, as they are made
 
 
-def _silent(folds: float) -> None:
+def _silent(n_predictions: int) -> Callable[[int], None]:
     """Show no progress."""
+    return lambda n_made: None
 
 
 @dataclass(frozen=True)
@@ -131,25 +134,24 @@ class Tagger:
             sf.write(path, np.asarray(samples, np.float32), sample_rate, subtype="FLOAT")
             return self.files([path]).drop(columns="recording")
 
-    def tagged(self, paths: Iterable[Path | str], advance: _Advance = _silent) -> Tagged:
-        """The probabilities of every label for recordings; advance is called with each fold that is done."""
+    def tagged(self, paths: Iterable[Path | str], begin: _Begin = _silent) -> Tagged:
+        """The probabilities of every label for recordings; begin: shows progress, in recordings times folds."""
         with self._featurized(paths) as (cache, recordings):
+            advance = begin(len(recordings) * self.n_folds)
             found = []
             for net, weight in zip(self.nets, self.weights, strict=True):
                 for probabilities in net.predictions(net.windows(cache)):
                     found.append((weight / max(self.weights), probabilities))
-                    advance(1)
+                    advance(len(recordings))
         combined = self._combined(found)
         combined[recordings["failed"]] = np.nan
         return Tagged(recordings.drop(columns="failed"), combined)
 
-    def timeline(
-        self, path: Path | str, settings: Timeline = _DEFAULT, advance: _Advance = _silent
-    ) -> pd.DataFrame:
+    def timeline(self, path: Path | str, settings: Timeline = _DEFAULT, begin: _Begin = _silent) -> pd.DataFrame:
         """What is to be heard when: begin and end (seconds), label and probability of each segment of a recording.
 
         Args:
-            advance: is called with the share of a fold that is done.
+            begin: shows progress, in windows times folds.
         Raises:
             RecordingsError: the recording cannot be decoded or read.
         """
@@ -160,9 +162,10 @@ class Tagger:
             window_s = settings.window_s or max(net.window_s for net in self.nets)
             hop_s = settings.hop_s or window_s / 2
             starts = window_starts(seconds, window_s, hop_s)
-            found = []
-            for net, weight in zip(self.nets, self.weights, strict=True):
-                offsets = net.offsets(starts, window_s)
+            cuts, found = [net.offsets(starts, window_s) for net in self.nets], []
+            n_folds = [len(net.folder.finished) for net in self.nets]
+            advance = begin(sum(offsets.size * n for offsets, n in zip(cuts, n_folds, strict=True)))
+            for net, offsets, weight in zip(self.nets, cuts, self.weights, strict=True):
                 for probabilities in net.predictions_at(net.windows(cache), 0, offsets.ravel(), advance):
                     by_window = probabilities.reshape(*offsets.shape, -1).mean(axis=1, dtype=np.float64)
                     found.append((weight / max(self.weights), by_window))

@@ -34,7 +34,7 @@ def window_starts(seconds: float, window_s: float, hop_s: float) -> np.ndarray:
     array([0.])
     """
     n_more = max(0, int(np.ceil((seconds - window_s) / hop_s - 1e-9)))
-    return np.arange(n_more + 1) * hop_s
+    return np.arange(n_more + 1) * float(hop_s)
 
 
 def segments(
