@@ -1,5 +1,10 @@
 """`python -m ensemble --1d | --2d | --both | --all | DIR ...`."""
 
+if __name__ == "__main__":
+    from earmark import refuse_hidden_packages
+
+    refuse_hidden_packages()  # before anything of ours is imported
+
 import sys
 from dataclasses import dataclass, field
 from itertools import combinations

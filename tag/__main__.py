@@ -1,5 +1,10 @@
 """`python -m tag FILE_OR_FOLDER ...`: the labels of recordings, by the nets that were trained."""
 
+if __name__ == "__main__":
+    from earmark import refuse_hidden_packages
+
+    refuse_hidden_packages()  # before anything of ours is imported
+
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
