@@ -208,7 +208,7 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> None:
 
 
 def _featurized(data: Path | None, folder: Path, n_clips: int) -> Path:
-    from featurize.dataset import read_dataset
+    from featurize.datasets import read_dataset
 
     from benchmarks.recordings import recordings
     from cache import RawSpecification

@@ -1,5 +1,10 @@
 """`python -m cache ls | info | verify | rm | compact | pack | unpack`: a function for each."""
 
+if __name__ == "__main__":
+    from earmark import refuse_hidden_packages
+
+    refuse_hidden_packages()  # before anything of ours is imported
+
 import json
 import sys
 import time

@@ -1,6 +1,10 @@
 """`python -m ensemble --1d | --2d | --both | --all | DIR ...`."""
 
-import re
+if __name__ == "__main__":
+    from earmark import refuse_hidden_packages
+
+    refuse_hidden_packages()  # before anything of ours is imported
+
 import sys
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -15,7 +19,7 @@ from common.command import DONE, Command
 from common.text import help_text
 from ensemble.combine import combined_test_predictions, refuse_misfits, refuse_unfinished
 from ensemble.files import PredictionsError, write_csv
-from ensemble.predictions import open_predictions
+from ensemble.predictions import open_predictions, predictions_folders
 from ensemble.submission import refuse_output, submission
 from ensemble.table import result_table
 
@@ -87,19 +91,11 @@ def planned(settings: Settings) -> dict[Path, list[Path]]:
     elif choice.two_d:
         prefix, folders = "2d_conv_", [two]
     else:
-        prefix, folders = "", list(choice.folders) or _every_folder(base)
+        prefix, folders = "", list(choice.folders) or predictions_folders(base)
     for path, again in combinations(folders, 2):
         if path.resolve() == again.resolve():
             raise PredictionsError(f"{path}: this folder is given twice; use --weights to weigh it")
     return {output or base / f"{prefix}ensembled_submission.csv": folders}
-
-
-def _every_folder(base: Path) -> list[Path]:
-    """The predictions folders in a folder, but for those that were moved aside."""
-    found = sorted(path for path in base.glob("predictions_*") if path.is_dir())
-    if not (paths := [path for path in found if not re.search(r"\.old-\d+$", path.name)]):
-        raise PredictionsError(f"{base}: there are no folders predictions_* here; run train first")
-    return paths
 
 
 def run(settings: Settings) -> list[str]:

@@ -305,6 +305,17 @@ def open_predictions(path: Path | str) -> PredictionsFolder:
     return folder
 
 
+def predictions_folders(base: Path) -> list[Path]:
+    """The predictions folders in a folder, by name, but for those that were moved aside.
+
+    Raises a PredictionsError if there is none.
+    """
+    found = sorted(path for path in base.glob("predictions_*") if path.is_dir())
+    if not (paths := [path for path in found if not re.search(r"\.old-\d+$", path.name)]):
+        raise PredictionsError(f"{base}: there are no folders predictions_* here; run train first")
+    return paths
+
+
 def move_aside(path: Path | str) -> Path:
     """Rename a folder to the first of PATH.old-1, PATH.old-2, ... that is free, and give the new path.
 

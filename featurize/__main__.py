@@ -1,5 +1,10 @@
 """`python -m featurize`: decode every recording of a dataset once, into its cache."""
 
+if __name__ == "__main__":
+    from earmark import refuse_hidden_packages
+
+    refuse_hidden_packages()  # before anything of ours is imported
+
 import os
 import sys
 import threading

@@ -1,5 +1,10 @@
 """`python -m report`: one page about a dataset and its runs."""
 
+if __name__ == "__main__":
+    from earmark import refuse_hidden_packages
+
+    refuse_hidden_packages()  # before anything of ours is imported
+
 import sys
 import webbrowser
 from dataclasses import dataclass

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from common.text import escaped, megabytes
+from ensemble.calibration import calibration_error, fit_temperature, reliability_table, tempered_out_of_fold
 from report import plots
-from report.calibration import calibration_error, fit_temperature, reliability_table, tempered_out_of_fold
 from report.content import HEARD, N_SUSPECTS, Content
 from report.dataset import Dataset
 from report.page import Block, Figures, part, section, side_by_side, table, text

@@ -1,5 +1,10 @@
 """`python -m train conv1d | conv2d | mobilenet`, and `python -m train ls`."""
 
+if __name__ == "__main__":
+    from earmark import refuse_hidden_packages
+
+    refuse_hidden_packages()  # before anything of ours is imported
+
 import itertools
 import os
 import sys

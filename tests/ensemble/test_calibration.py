@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from report.calibration import (
+from ensemble.calibration import (
     calibration_error,
     fit_temperature,
     reliability_table,

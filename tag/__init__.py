@@ -1,0 +1,1 @@
+"""Recordings in, labels out: what was trained tags files, samples and long recordings; see `tag.tagger.Tagger`."""

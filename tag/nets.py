@@ -1,0 +1,142 @@
+"""A trained net: what it was trained on, and its models, one for each finished fold."""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import keras
+import numpy as np
+
+from cache import Cache
+from cache.specification import Specification, from_dict
+from ensemble import PredictionsError, PredictionsFolder
+from train.input.batches import Prefetch
+from train.input.windows import FrameWindows, RawWindows, Windows, plain_plan, window_length
+from train.predict import predict
+
+_BATCH = 32  # windows
+
+
+@dataclass(frozen=True)
+class Net:
+    """The net of a predictions folder."""
+
+    folder: PredictionsFolder
+
+    @cached_property
+    def specification(self) -> Specification:
+        """Of the features that it reads.
+
+        Raises:
+            PredictionsError: the folder does not say.
+        """
+        try:
+            return from_dict(self.folder.config["stores"][0]["specification"])
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise PredictionsError(
+                f"{self.folder.path}: config.json must say which features the net reads, got {error}; train again "
+                "with another --name"
+            ) from error
+
+    @property
+    def window_s(self) -> float:
+        """Length of its windows, in seconds."""
+        return self._setting("seconds", float)
+
+    @property
+    def length(self) -> int:
+        """Length of its windows, in samples or frames."""
+        return window_length(self.specification, self.window_s)
+
+    def windows(self, cache: Cache) -> Windows:
+        """Windows of the recordings of a cache, by their number in its clip table."""
+        specification, slots = self.specification, cache.clips["slot"].to_numpy()
+        store = cache.store(specification.name)
+        if specification.kind == "raw":
+            return RawWindows(store, slots, self.length)
+        width = specification.n_mels if specification.kind == "logmel" else self._setting("mfcc", int)
+        return FrameWindows(store, slots, self.length, width)
+
+    def models(self) -> Iterator[keras.Model]:
+        """The finished folds' models, one after another: each is good until the next is taken.
+
+        They are one model with other weights, as building and tracing it takes longer than predicting.
+        """
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of tracing again, which is meant here
+        model = None
+        for fold in self.folder.finished:
+            path = self.folder.path / f"model_{fold}.keras"
+            try:
+                if model is None:
+                    model = keras.models.load_model(path, compile=False, safe_mode=True)
+                else:
+                    model.load_weights(path)
+                    if self.specification.kind != "raw":
+                        model.make_predict_function(force=True)  # the traced one holds the former fold's statistics
+            except (OSError, ValueError, TypeError, KeyError) as error:
+                reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+                raise PredictionsError(
+                    f"{path}: cannot be opened as a Keras model ({reason}); remove finished_{fold}.json and train "
+                    "again"
+                ) from error
+            yield model
+
+    def predictions(self, windows: Windows) -> Iterator[np.ndarray]:
+        """Each fold's probabilities of every recording, float64 [n_recordings, n_labels], as the run predicts."""
+        mean, crops = self._setting("crop_mean", str), self._setting("crops", int)
+        for model in self.models():
+            yield predict(model, windows, np.arange(len(windows.lengths)), crops, _BATCH, mean)
+
+    def offsets(self, starts: np.ndarray, window_s: float) -> np.ndarray:
+        """Where the net's own windows begin that together show longer windows; a shorter one shows its middle.
+
+        Args:
+            starts: float [n], seconds, of the windows. window_s: their length.
+        Returns:
+            int64 [n, n_crops], in samples or frames, evenly spaced in each window; they may begin below 0.
+        """
+        specification = self.specification
+        per_second = specification.sample_rate
+        if specification.kind != "raw":
+            per_second /= specification.hop_length
+        n_crops = max(1, int(np.ceil(window_s / self.window_s - 1e-9)))
+        room = window_s - self.window_s
+        places = np.linspace(0, room, n_crops) if n_crops > 1 else np.array([room / 2])
+        return np.round((starts[:, None] + places) * per_second).astype(np.int64)
+
+    def predictions_at(
+        self, windows: Windows, clip: int, offsets: np.ndarray, advance: Callable[[int], None]
+    ) -> Iterator[np.ndarray]:
+        """Each fold's probabilities of windows of one recording.
+
+        Args:
+            offsets: int64 [n], in samples or frames, where the windows begin. advance: is called with the number of
+                windows of each batch that is predicted.
+        Yields:
+            float32 [n, n_labels].
+        """
+        n_batches = -(-len(offsets) // _BATCH)
+        clips = np.full(_BATCH, clip)
+
+        def batch(number: int) -> np.ndarray:
+            own = offsets[number * _BATCH : (number + 1) * _BATCH]
+            return windows.cut(plain_plan(clips[: len(own)], own))
+
+        for model in self.models():
+            found = []
+            with Prefetch(batch, stop=n_batches) as prefetch:
+                for cut in map(prefetch, range(n_batches)):
+                    full = np.resize(cut, (_BATCH, *cut.shape[1:]))  # of one size, or it is traced again
+                    found.append(np.asarray(model.predict_on_batch(full))[: len(cut)])
+                    advance(len(cut))
+            yield np.concatenate(found)
+
+    def _setting(self, name: str, kind: type) -> object:
+        value = self.folder.config["settings"].get(name)
+        if isinstance(value, bool) or not isinstance(value, (kind, int) if kind is float else kind):
+            raise PredictionsError(
+                f"{self.folder.path}: config.json must have a setting {name}, got {value!r}; train again with "
+                "another --name"
+            )
+        return value

@@ -1,0 +1,81 @@
+"""Recordings that are not of a dataset: found in files and folders, and featurized into a cache of their own.
+
+The features are those that the nets were trained on, as the same jobs compute them. The cache is temporary: it
+holds the recordings of one call, on disk and memory-mapped, so that a recording of a day needs no more memory than
+a short one.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from cache import Cache, open_cache
+from cache.specification import Specification
+from cache.storage import open_storage
+from common import EarmarkError
+from featurize.datasets import Dataset
+from featurize.run import run
+from featurize.settings import Options
+from featurize.summary import summarize
+
+SUFFIXES = frozenset(
+    ".aif .aifc .aiff .au .caf .flac .mp3 .mpga .oga .ogg .opus .rf64 .snd .w64 .wav .wave .wv".split()  # noqa: SIM905
+)
+
+
+class RecordingsError(EarmarkError):
+    """Nothing to tag, or a place that cannot be looked through; the message is one line for the user."""
+
+
+def find_recordings(paths: Iterable[Path]) -> list[Path]:
+    """The recordings that paths name: files as they are, and of folders every file with a suffix of audio.
+
+    Folders are looked through to the bottom, in the order of names; hidden files and folders are left out.
+
+    Raises:
+        RecordingsError: nothing is found in a folder, or at all.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        inside = [path] if not path.is_dir() else [*_in_folder(path)]
+        if not inside:
+            raise RecordingsError(
+                f"{path}: must hold recordings ({', '.join(sorted(SUFFIXES))}), got none; name files to tag them "
+                "whatever their suffix"
+            )
+        found.update(dict.fromkeys(inside))
+    if not found:
+        raise RecordingsError("give at least one file or folder to tag; see --help")
+    return list(found)
+
+
+def _in_folder(folder: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise RecordingsError(f"{error.filename}: {error.strerror}") from error
+
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
+                yield Path(place, name)
+
+
+def featurized(
+    paths: Sequence[Path], specifications: Sequence[Specification], folder: Path
+) -> tuple[Cache, dict[int, str]]:
+    """Featurize recordings into a new cache.
+
+    Args:
+        paths: each once. specifications: of the stores to make. folder: for the cache.
+    Returns:
+        The cache, whose clips are the recordings in their order, named by their paths; and why recordings failed,
+        by their number.
+    """
+    files = [os.path.abspath(path).lstrip("/") for path in paths]
+    clips = pd.DataFrame({"clip": [str(path) for path in paths], "split": "test", "label": "", "file": files})
+    clips.insert(3, "manually_verified", pd.Series(pd.NA, index=clips.index, dtype="Int8"))
+    todo, _ = run(Dataset(open_storage("/"), clips), open_storage(folder), list(specifications), Options())
+    summary = summarize(todo)
+    return open_cache(folder), {int(row): summary.reasons[row] for row in summary.failed}

@@ -1,0 +1,27 @@
+from pathlib import Path
+
+import pytest
+
+from tag.recordings import RecordingsError, find_recordings
+
+
+def test_folders_give_their_recordings_in_order_and_files_are_taken_as_they_are(tmp_path):
+    for name in ("b/2.WAV", "b/1.mp3", "a.flac", "notes.txt", ".hidden.wav", ".git/x.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = find_recordings([tmp_path / "notes.txt", tmp_path, tmp_path / "a.flac"])
+    assert [str(path.relative_to(tmp_path)) for path in found] == ["notes.txt", "a.flac", "b/1.mp3", "b/2.WAV"]
+
+
+def test_a_folder_without_recordings_is_refused(tmp_path):
+    with pytest.raises(RecordingsError, match=r"must hold recordings \(.*\.wav.*\), got none; name files to tag"):
+        find_recordings([tmp_path])
+
+
+def test_nothing_to_tag_is_refused():
+    with pytest.raises(RecordingsError, match="^give at least one file or folder to tag"):
+        find_recordings([])
+
+
+def test_a_file_that_is_missing_is_for_the_tagger_to_name():
+    assert find_recordings([Path("gone.wav")]) == [Path("gone.wav")]
