@@ -208,14 +208,14 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> None:
 
 
 def _featurized(data: Path | None, folder: Path, n_clips: int) -> Path:
-    from featurize.datasets import read_dataset
-
     from benchmarks.recordings import recordings
     from cache import RawSpecification
+    from cache.storage import open_storage
+    from featurize.datasets import read_dataset
     from featurize.run import Options, run
 
-    dataset = read_dataset(recordings(data, folder, n_clips))
-    run(dataset, folder / "cache", (RawSpecification(),), Options(n_jobs=2))
+    dataset = read_dataset(open_storage(recordings(data, folder, n_clips)))
+    run(dataset, open_storage(folder / "cache"), [RawSpecification()], Options(jobs=2))
     return folder / "cache"
 
 

@@ -15,7 +15,7 @@ from common import EarmarkError
 from train.settings import SettingsError
 
 BACKENDS = ("tensorflow", "jax", "torch")
-_LIBRARIES = ("earmark", "keras", "numba", "numpy", "pandas", "scikit-learn", "zarr")
+_LIBRARIES = ("earmark", "keras", "numba", "numpy", "pandas", "scikit-learn")
 _KEPT = "finished folds and epochs are kept"
 # each backend has classes of its own for a device whose memory is full; these words are theirs
 _MEMORY_FULL = ("out of memory", "outofmemory", "oom when allocating", "allocate memory", "allocator ran out")

@@ -205,7 +205,7 @@ def test_force_keeps_the_features_of_recordings_that_cannot_be_read(small, tmp_p
     np.testing.assert_array_equal(raw_of(cache, "1.wav"), before)
     lines = list(summary_lines(work, summarize(work), 1.0))
     assert "could not be read, so its former features are kept: 1.wav: Input/output error" in lines
-    assert "5 clips: 0 empty, 0 truncated, 0 failed" in lines
+    assert not any("failed" in line or line.startswith("all ") for line in lines)
 
 
 def test_features_that_were_kept_are_computed_again_once_their_recording_can_be_read(

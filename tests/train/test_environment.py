@@ -88,7 +88,7 @@ def test_versions_name_the_package_python_keras_and_its_backend():
     found = versions("tensorflow")
     assert found["python"] == platform.python_version()
     assert found["keras"] == keras.__version__
-    assert {"earmark", "tensorflow", "numpy", "numba", "zarr", "scikit-learn", "pandas"} <= found.keys()
+    assert {"earmark", "tensorflow", "numpy", "numba", "scikit-learn", "pandas"} <= found.keys()
     assert versions("no-such-backend")["no-such-backend"] is None
 
 
