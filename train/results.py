@@ -17,8 +17,7 @@ from train.settings import settings_for
 
 _WIDTH = 80  # columns of a terminal
 _HEADER = ("run", "net", "recipe", "parameters", "folds", "accuracy", "MAP@3", "time")
-# the net, the recipe or the store says it
-_NOT_TOLD = {"model", "recipe", "features", "sr", "mfcc_sr", "n_mels", "mfcc"}
+_NOT_TOLD = {"model", "recipe", "features", "sr", "mfcc_sr", "n_mels", "mfcc"}  # the table or the store's name says
 
 LIST_DESCRIPTION = """Compare the runs below WORK.
 
@@ -71,20 +70,20 @@ def runs_table(work: Path) -> tuple[list[str], list[str]]:
 
 
 def _cells(work: Path, folder: PredictionsFolder) -> tuple[str, ...]:
-    row, settings = folder_row(folder), folder.config.get("settings") or {}
-    _, parameters, folds, _, *scores, _ = row.cells()
+    model, parameters, folds, _, *scores = folder_row(folder)
     seconds = sum(folder.result(fold).get("seconds", 0) for fold in folder.finished)
-    path, net = folder.path.relative_to(work), NETS.get(row.model)
+    path, net = folder.path.relative_to(work), NETS.get(model)
     run = str(path)  # of a folder that was moved aside
     if net is not None and path.name == net.folder:
         run = "-" if path == Path(net.folder) else str(path.parent)
-    return run, row.model, str(settings.get("recipe", "-")), parameters, folds, *scores, duration(seconds)
+    recipe = str(folder.config.get("settings", {}).get("recipe", "-"))
+    return run, model, recipe, parameters, folds, *scores, duration(seconds)
 
 
 def _words(folder: PredictionsFolder) -> str:
     """As NAME=VALUE: the store of a run, and its settings that are not those of its recipe and of `Settings`."""
-    settings, model = folder.config.get("settings") or {}, folder.config["model"]
-    words = [f"store={store['name']}" for store in folder.config.get("stores") or [] if isinstance(store, dict)]
+    settings, model = folder.config.get("settings", {}), folder.config["model"]
+    words = [f"store={store['name']}" for store in folder.config.get("stores", [])]
     if settings.get("recipe") in RECIPES and model in NETS:
         usual = settings_for(model, settings["recipe"], quick=settings.get("quick") is True)
         named = asdict(usual) | usual.binding() | {"quick": False}
