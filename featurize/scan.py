@@ -16,12 +16,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
 
 from cache.layout import n_chunks, pack
 from cache.storage import Storage, each
 from featurize.datasets import Dataset
-from featurize.decode import digest, read_header
+from featurize.decode import Header, Recording, read_header
 from featurize.wav_header import HEAD_BYTES, read_wav
 
 ABSENT = -1  # the size and the time of a file that cannot be seen
@@ -58,10 +57,10 @@ class Recordings:
 
     def digest(self, file: str) -> str | None:
         """The xxh3-128 of a file's bytes; None where it cannot be read."""
+        source = self.folder.path if self.folder.is_local else self.folder.read
         try:
-            if self.folder.is_local:
-                return digest(self.folder.path(file))
-            return xxhash.xxh3_128_hexdigest(self.folder.read(file))
+            with Recording(source(file), Header(0, 0)) as recording:
+                return recording.digest
         except OSError:
             return None
 

@@ -203,6 +203,7 @@ class Jobs(Sequence[Job]):
         return Job(
             group=group,
             n_chunks=int(self._n_chunks[index]),
+            data=self._folder,
             slots=self._slots(slots, offsets),
             targets=tuple(self._target(store, group, slots) for store in lacking),
             stop_on_error=self._stop_on_error,
@@ -225,7 +226,7 @@ class Jobs(Sequence[Job]):
     def _slots(self, numbers: np.ndarray, offsets: list[list[int]]) -> tuple[Slot, ...]:
         columns = (self._plan[name].iloc[numbers].tolist() for name in _COLUMNS)
         return tuple(
-            Slot(number, self._folder, file, size, mtime_ns, digest, Header(rate, samples), tuple(begins))
+            Slot(number, file, size, mtime_ns, digest, Header(rate, samples), tuple(begins))
             for number, file, size, mtime_ns, digest, rate, samples, begins in zip(
                 numbers.tolist(), *columns, offsets, strict=True
             )

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import soundfile as sf
 import soxr
+import xxhash
 
 import featurize.job
 from cache import LogmelSpecification, MfccSpecification, RawSpecification, Status
 from cache.layout import feature_chunk_key
 from cache.receipts import checksum, read_receipt
 from cache.storage import open_storage
-from featurize.decode import HELD_BYTES, Header, Recording, digest, read_header
+from featurize.decode import HELD_BYTES, Header, Recording, read_header
 from featurize.features.logmel import logmel
 from featurize.features.mfcc import mfcc
 from featurize.job import Job, Slot, StoppedError, Target, computed_by, run_job
@@ -39,6 +40,10 @@ def clips(data, noise):
     return paths
 
 
+def digest(path):
+    return xxhash.xxh3_128_hexdigest(path.read_bytes())
+
+
 def job_of(paths, cache, specifications=(RAW, MFCC), n_chunks=1, stop_on_error=False, targets=None, **changes):
     """A job of these recordings as they are now, one after another in group 3."""
     slots, offsets = [], [0] * len(specifications)
@@ -46,7 +51,6 @@ def job_of(paths, cache, specifications=(RAW, MFCC), n_chunks=1, stop_on_error=F
         stat, header = os.stat(path), read_header(path)
         slot = Slot(
             number=number,
-            folder=open_storage(path.parent),
             file=path.name,
             size=stat.st_size,
             mtime_ns=stat.st_mtime_ns,
@@ -58,7 +62,7 @@ def job_of(paths, cache, specifications=(RAW, MFCC), n_chunks=1, stop_on_error=F
         room = [int(s.capacity(header.native_samples, header.native_rate)) for s in specifications]
         offsets = [offset + more for offset, more in zip(offsets, room, strict=True)]
     targets = targets or [Target(open_storage(cache / s.name), s) for s in specifications]
-    return Job(3, n_chunks, tuple(slots), tuple(targets), stop_on_error)
+    return Job(3, n_chunks, open_storage(paths[0].parent), tuple(slots), tuple(targets), stop_on_error)
 
 
 def features_of(target, n_chunks=1):
