@@ -10,7 +10,7 @@ numbers that all of its features depend on, once for the features. Both give the
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from importlib.metadata import version
 
@@ -40,10 +40,7 @@ class StoppedError(EarmarkError):
 
 @dataclass(frozen=True)
 class Slot:
-    """A slot to fill: its number, and what the plan says of its recording; digest "" where not read yet.
-
-    offsets: where it begins in its group, in samples or frames, for each of the job's targets.
-    """
+    """A slot to fill: its number, and what the plan says of its recording; digest "" where not read yet."""
 
     number: int
     file: str
@@ -51,28 +48,27 @@ class Slot:
     mtime_ns: int
     digest: str
     header: Header
-    offsets: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Target:
     """A store that lacks features of a group.
 
-    earlier: the group's receipt of an earlier run. Its results stay where the bytes on disk still have their
-    checksums, but for those of the slots in `again`, which are computed again. others: where slots begin that the
-    job does not name, and whose earlier results are to stay as well.
+    offsets: where each slot begins in its group, in samples or frames. earlier: the group's receipt of an earlier
+    run. Its results stay where the bytes on disk still have their checksums, but for those of the slots in `again`,
+    which are computed again.
     """
 
     store: Storage
     specification: Specification
+    offsets: Mapping[int, int]
     earlier: Receipt | None = None
     again: frozenset[int] = frozenset()
-    others: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Job:
-    """A group: its slots in the order of their offsets, the chunks that it takes, the stores that lack it.
+    """A group: the chunks that it takes, its slots in their order, the stores that lack it.
 
     data: the dataset's folder, which the slots' files lie below.
     """
@@ -107,9 +103,22 @@ def run_job(job: Job, durable: bool = False, before_commit: Callable[[], None] =
     """
     buffers = _KEPT.__dict__.setdefault("buffers", Buffers())
     with ExitStack() as stack:
-        outputs = [_Output(job, number, durable, before_commit, buffers) for number in range(len(job.targets))]
-        for output in outputs:
-            stack.enter_context(output.writer)
+        outputs = []
+        for number, target in enumerate(job.targets):
+            shape = (target.specification.chunk_length, *target.specification.item_shape)
+            memory = buffers.take(f"chunk {number}", shape, target.specification.dtype)
+            writer = GroupWriter(
+                target.store,
+                target.specification,
+                job.group,
+                job.n_chunks,
+                target.offsets,
+                target.earlier,
+                durable,
+                before_commit,
+                memory,
+            )
+            outputs.append(_Output(target, stack.enter_context(writer)))
         lacking = [slot for slot in job.slots if any(output.lacks(slot) for output in outputs)]
         fetch = partial(_fetch, job.data, buffers)
         recordings = stack.enter_context(closing(each(fetch, lacking, job.data, _FETCHED)))
@@ -134,24 +143,10 @@ def computed_by() -> dict[str, str]:
 class _Output:
     """A group in one store, while its slots are filled. largest: of the slot that is being filled."""
 
-    def __init__(self, job: Job, number: int, durable: bool, before_commit: Callable[[], None], buffers: Buffers):
-        target = job.targets[number]
+    def __init__(self, target: Target, writer: GroupWriter):
         self.specification, self.kind = target.specification, kind_of(target.specification)
-        shape = (target.specification.chunk_length, *target.specification.item_shape)
-        self.writer = GroupWriter(
-            target.store,
-            target.specification,
-            job.group,
-            job.n_chunks,
-            {**target.others, **{slot.number: slot.offsets[number] for slot in job.slots}},
-            target.earlier,
-            durable,
-            before_commit,
-            memory=buffers.take(f"chunk {number}", shape, target.specification.dtype),
-        )
-        kept = self.writer.kept.items()
-        self.results = {slot: result for slot, result in kept if slot not in target.again}
-        self.largest = 0.0
+        self.writer, self.largest = writer, 0.0
+        self.results = {slot: result for slot, result in writer.kept.items() if slot not in target.again}
 
     def lacks(self, slot: Slot) -> bool:
         """Whether a slot has no result yet."""

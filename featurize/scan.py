@@ -1,16 +1,15 @@
 """A look at the dataset: which recordings are new, changed, gone, or there twice, and the clip table that follows.
 
 Size and modification time decide; where they differ the digest does. A file that cannot be seen or read keeps the
-slot that it had, so that an unmounted disk costs nothing. All is done by arrays: a million clips are looked at
-without a million objects.
+slot that it had, so that an unmounted disk costs nothing. All is done by arrays.
 """
 
 import io
 import os
 import posixpath
 import stat
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
 
 import numpy as np
 import pandas as pd
@@ -50,10 +49,8 @@ class Recordings:
 
         The rate of a file that cannot be read is UNREADABLE.
         """
-        n = _BATCH if self.folder.is_local else 1
-        batches = [files.iloc[first : first + n].tolist() for first in range(0, len(files), n)]
-        with ThreadPoolExecutor(_READERS) as pool:
-            return np.concatenate([_pairs([]), *pool.map(self._headers, batches)], axis=1)
+        with ThreadPool(_READERS) as pool:
+            return _pairs(pool.map(self._header, files, _BATCH if self.folder.is_local else 1))
 
     def digest(self, file: str) -> str | None:
         """The xxh3-128 of a file's bytes; None where it cannot be read."""
@@ -63,9 +60,6 @@ class Recordings:
                 return recording.digest
         except OSError:
             return None
-
-    def _headers(self, files: list[str]) -> np.ndarray:
-        return _pairs([self._header(file) for file in files])
 
     def _header(self, file: str) -> tuple[int, int]:
         try:
@@ -151,8 +145,7 @@ def merge_clips(
     unlisted = before[~_is_listed(before, listed)]
     if prune or unlisted.empty:
         return listed, unlisted
-    parts = [part[part["split"] == split] for split in _SPLITS for part in (listed, unlisted)]
-    merged = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    merged = pd.concat([listed, unlisted]).sort_values("split", ascending=False, kind="stable", ignore_index=True)
     others = merged.columns.difference([*_FIRST_COLUMNS, "slot"], sort=False)
     merged[others] = merged[others].fillna("")
     return merged[[*_FIRST_COLUMNS, *others, "slot"]], unlisted
