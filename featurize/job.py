@@ -105,19 +105,10 @@ def run_job(job: Job, durable: bool = False, before_commit: Callable[[], None] =
     with ExitStack() as stack:
         outputs = []
         for number, target in enumerate(job.targets):
-            shape = (target.specification.chunk_length, *target.specification.item_shape)
-            memory = buffers.take(f"chunk {number}", shape, target.specification.dtype)
-            writer = GroupWriter(
-                target.store,
-                target.specification,
-                job.group,
-                job.n_chunks,
-                target.offsets,
-                target.earlier,
-                durable,
-                before_commit,
-                memory,
-            )
+            store, wanted = target.store, target.specification
+            memory = buffers.take(f"chunk {number}", (wanted.chunk_length, *wanted.item_shape), wanted.dtype)
+            of_group = (job.group, job.n_chunks, target.offsets, target.earlier)
+            writer = GroupWriter(store, wanted, *of_group, durable, before_commit, memory)
             outputs.append(_Output(target, stack.enter_context(writer)))
         lacking = [slot for slot in job.slots if any(output.lacks(slot) for output in outputs)]
         fetch = partial(_fetch, job.data, buffers)

@@ -1,7 +1,7 @@
 """A look at the dataset: which recordings are new, changed, gone, or there twice, and the clip table that follows.
 
 Size and modification time decide; where they differ the digest does. A file that cannot be seen or read keeps the
-slot that it had, so that an unmounted disk costs nothing. All is done by arrays.
+slot that it had, so that an unmounted disk costs nothing.
 """
 
 import io
@@ -88,9 +88,9 @@ class Recordings:
 class Scan:
     """What a look at the dataset found.
 
-    slots: int64 [clips], the slot of each clip. plan: the plan with new slots appended, and with the new times of
-    files that were only touched. n_new, n_changed: new recordings, and recordings with new content. missing: int64,
-    rows of the clips whose file is gone or cannot be read, but whose features are kept.
+    slots: int64 [clips], the slot of each clip. plan: with new slots, and new times of files only touched.
+    n_new, n_changed: new recordings, and recordings with new content. missing: int64, rows of the clips whose file
+    is gone or cannot be read, but whose features are kept.
     """
 
     slots: np.ndarray
@@ -110,7 +110,7 @@ def scan(dataset: Dataset, plan: pd.DataFrame, recordings: Recordings) -> Scan:
     differs = known[(planned != looks[:, known]).any(axis=0) & ~absent[known]]
     if len(differs):
         grown = plan.copy()
-        slots[differs] = _former_slots(files.iloc[differs], looks[:, differs], grown, recordings)
+        slots[differs] = _former_slots(files.iloc[differs], looks[:, differs], last[differs], grown, recordings)
     new = np.flatnonzero(slots < 0)
     rates, samples = recordings.headers(files.iloc[new])
     kept = (rates == UNREADABLE) & (last[new] >= 0)  # what cannot be read keeps the slot that it had
@@ -192,30 +192,24 @@ def _last_slots(planned: pd.Series, files: pd.Series) -> np.ndarray:
     return len(planned) - 1 - found.fill_null(len(planned)).to_numpy().astype(np.int64)
 
 
-def _former_slots(files: pd.Series, looks: np.ndarray, plan: pd.DataFrame, recordings: Recordings) -> list[int]:
+def _former_slots(
+    files: pd.Series, looks: np.ndarray, last: np.ndarray, plan: pd.DataFrame, recordings: Recordings
+) -> np.ndarray:
     """For each file that is not as its last slot has it, the slot that holds its content, else -1.
 
-    Notes the new times of files that were only touched in the plan.
+    Notes the new times of files that were only touched in the plan. What cannot be read keeps its last slot.
     """
-    versions = plan[plan["file"].isin(files)]
-    rows_of = versions.groupby("file").indices
-    known = versions[versions["digest"] != ""]
-    sizes = set(zip(known["file"], known["size"], strict=True))
-    alike = [file for file, size in zip(files, looks[0].tolist(), strict=True) if (file, size) in sizes]
-    digest_of = dict(zip(alike, each(recordings.digest, alike, recordings.folder), strict=True))
-    slots = []
-    for file, (size, mtime_ns) in zip(files, looks.T.tolist(), strict=True):
-        before = versions.iloc[rows_of[file][::-1]]  # latest first
-        same_size = before[before["size"] == size]
-        same = same_size.index[same_size["mtime_ns"] == mtime_ns]
-        if not len(same) and file in digest_of:
-            if digest_of[file] is None:  # it cannot be read now
-                same = before.index
-            else:
-                same = same_size.index[same_size["digest"] == digest_of[file]]
-                plan.loc[same[:1], "mtime_ns"] = mtime_ns
-        slots.append(int(same[0]) if len(same) else -1)
-    return slots
+    now = pd.DataFrame({"file": files.array, "size": looks[0], "now_ns": looks[1]})
+    alike = plan.rename_axis("slot").reset_index().merge(now, on=["file", "size"])
+    as_it_was = alike[alike["mtime_ns"] == alike["now_ns"]]
+    slot_of = dict(zip(as_it_was["file"], as_it_was["slot"], strict=True))  # the latest, as slots ascend
+    by_content = {(file, digest): slot for file, digest, slot in alike[["file", "digest", "slot"]].to_numpy()}
+    asked = sorted({file for file, digest in by_content if digest} - slot_of.keys())
+    digest_of = dict(zip(asked, each(recordings.digest, asked, recordings.folder), strict=True))
+    slot_of |= {file: by_content.get((file, digest), -1) for file, digest in digest_of.items()}
+    slots = np.array([slot_of.get(file, -1) for file in files])
+    plan.loc[slots[slots >= 0], "mtime_ns"] = looks[1][slots >= 0]
+    return np.where([digest_of.get(file, "") is None for file in files], last, slots)
 
 
 def _is_listed(before: pd.DataFrame, listed: pd.DataFrame) -> np.ndarray:

@@ -29,27 +29,25 @@ _COLUMNS = ["file", "size", "mtime_ns", "digest", "native_rate", "native_samples
 
 @dataclass(eq=False)
 class StoreTodo:
-    """A store to bring up to date: asked for or not, its receipts so far, the versions that it was begun with."""
+    """A store to bring up to date: asked for or not, and its receipts so far."""
 
     storage: Storage
     specification: Specification
     asked: bool
     receipts: Receipts
-    versions: dict[str, str]
 
-    def read_again(self, plan: pd.DataFrame) -> None:
-        """Read the receipts as the jobs have left them."""
-        self.receipts = read_receipts(self.storage, plan)
-        self.versions = begun_with(self.receipts) or self.versions
+    @property
+    def versions(self) -> dict[str, str]:
+        """The versions of the libraries that it was begun with."""
+        return begun_with(self.receipts) or computed_by()
 
 
 @dataclass(frozen=True)
 class Todo:
     """All that a run is about to do.
 
-    scan: what became of the dataset's files, with the new plan. clips: the new clip table. unlisted: former clips
-    that the dataset does not list; pruned: they are left out of the table. free_bytes: of the cache's disk, None in
-    a bucket. rebuilt: lines that say what was damaged and made again.
+    clips: the new clip table. unlisted: former clips that the dataset does not list; pruned: they are left out of
+    the table. free_bytes: of the cache's disk, None in a bucket. rebuilt: lines that say what was made again.
     """
 
     dataset: Dataset
@@ -133,7 +131,10 @@ def stores_to_update(
         name = specification.name if specification.name in there or not serving else serving[0]
         asked[name] = there.get(name) or specification
     others = {name: found for name, found in there.items() if found and name not in asked}
-    return [_store(cache / name, found, name in asked, plan) for name, found in (asked | others).items()]
+    return [
+        StoreTodo(cache / name, found, name in asked, read_receipts(cache / name, plan))
+        for name, found in (asked | others).items()
+    ]
 
 
 def _check_repairable(store: Storage) -> None:
@@ -145,11 +146,6 @@ def _check_repairable(store: Storage) -> None:
             raise
 
 
-def _store(storage: Storage, specification: Specification, asked: bool, plan: pd.DataFrame) -> StoreTodo:
-    receipts = read_receipts(storage, plan)
-    return StoreTodo(storage, specification, asked, receipts, begun_with(receipts) or computed_by())
-
-
 class Jobs(Sequence[Job]):
     """The jobs in the order of their groups; each is made when it is asked for.
 
@@ -158,17 +154,12 @@ class Jobs(Sequence[Job]):
     """
 
     def __init__(
-        self,
-        plan: pd.DataFrame,
-        live: np.ndarray,
-        stores: Sequence[StoreTodo],
-        recordings: Recordings,
-        options: Options,
+        self, plan: pd.DataFrame, live: np.ndarray, stores: Sequence[StoreTodo], data: Recordings, options: Options
     ):
         """live: the slots that the clip table names."""
-        self._plan, self._stores, self._data = plan, stores, recordings.folder
+        self._plan, self._stores, self._data = plan, stores, data.folder
         self._stop_on_error = options.on_error == "stop"
-        self._stays = [_slots_that_stay(store, plan, recordings, options.force) for store in stores]
+        self._stays = [_slots_that_stay(store, plan, data, options.force) for store in stores]
         self._starts = [slot_starts(plan, store.specification) for store in stores]
         is_live, groups = _mask(len(plan), live), plan["group"].to_numpy()
         lacks = is_live & ~np.array(self._stays, bool).reshape(len(stores), len(plan))

@@ -51,8 +51,7 @@ def read_wav(file: BinaryIO, size: int) -> Wav | None:
 
     A plain one has no chunk but LIST between its format, of 16 bytes, and its samples, none behind them, and no
     number out of the ordinary. libsndfile reads the others; it takes several times as long, and gives the same for
-    plain ones. A chunk whose name is zeros ends the search: it lies in space that a recorder reserved and never
-    wrote.
+    plain ones.
 
     Args:
         file: at its beginning; the first `HEAD_BYTES` tell whether it is plain. size: bytes of the whole file.
@@ -105,7 +104,10 @@ def head_with_sizes(file: BinaryIO, wav: Wav) -> bytes:
 
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """Name and size of each chunk from here on; whoever asks for the next has moved the file to it."""
+    """Name and size of each chunk from here on; whoever asks for the next has moved the file to it.
+
+    A name of zeros ends them: it lies in space that a recorder reserved and never wrote.
+    """
     for _ in range(_MOST_CHUNKS):
         header = file.read(8)
         if len(header) < 8 or header[:4] == bytes(4):

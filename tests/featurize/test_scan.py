@@ -70,6 +70,14 @@ def test_a_file_that_is_as_it_once_was_finds_its_old_slot(dataset, plan):
     assert scan(dataset, changed, Recordings(dataset.folder)).slots.tolist() == [0, 1, 2]
 
 
+def test_a_file_that_was_touched_and_cannot_be_read_keeps_its_slot(dataset, plan):
+    os.utime(dataset.folder.path("audio_train/1.wav"), ns=(5, 5))
+    recordings = Recordings(dataset.folder)
+    recordings.digest = lambda file: None
+    found = scan(dataset, plan, recordings)
+    assert found.slots.tolist() == [0, 1, 2] and found.plan.equals(plan)
+
+
 def test_a_file_that_is_gone_keeps_its_slot_and_is_named(dataset, plan):
     (dataset.folder.path("audio_train/1.wav")).unlink()
     found = scan(dataset, plan, Recordings(dataset.folder))
