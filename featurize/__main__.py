@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 
@@ -76,30 +76,24 @@ def _run(command: Command, settings: Settings) -> int:
         command.result(list(plan_lines(plan_run(dataset, cache, features.specifications, settings.run))))
         return DONE
     with ExitStack() as shown:
-        on_plan, on_job = _shown_by(command, shown)
+        steps, begun, audio_s = None, 0.0, 0.0
+
+        def on_plan(todo: Todo) -> None:
+            nonlocal steps, begun
+            for line in plan_lines(todo):
+                command.say(line)
+            if todo.jobs:
+                steps, begun = shown.enter_context(progress("featurize", len(todo.jobs.slots))), time.monotonic()
+
+        def on_job(job: Job) -> None:
+            nonlocal audio_s
+            audio_s += job.seconds
+            steps.advance(len(job.slots), f"{audio_s / (time.monotonic() - begun):,.0f} times real time")
+
         todo, seconds = run(dataset, cache, features.specifications, settings.run, on_plan, on_job)
     summary = summarize(todo)
     command.result(list(summary_lines(todo, summary, seconds)))
     return SOME_FAILED if len(summary.failed) else DONE
-
-
-def _shown_by(command: Command, shown: ExitStack) -> tuple[Callable[[Todo], None], Callable[[Job], None]]:
-    """Functions that print the plan and show progress."""
-    bar, begun, audio_s = None, 0.0, 0.0
-
-    def on_plan(todo: Todo) -> None:
-        nonlocal bar, begun
-        for line in plan_lines(todo):
-            command.say(line)
-        if todo.jobs:
-            bar, begun = shown.enter_context(progress("featurize", len(todo.jobs.slots))), time.monotonic()
-
-    def on_job(job: Job) -> None:
-        nonlocal audio_s
-        audio_s += job.seconds
-        bar.advance(len(job.slots), f"{audio_s / (time.monotonic() - begun):,.0f} times real time")
-
-    return on_plan, on_job
 
 
 if __name__ == "__main__":

@@ -8,8 +8,7 @@ as far as it goes and marked truncated.
 
 import io
 import os
-import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -20,6 +19,7 @@ import numpy as np
 import soundfile as sf
 import xxhash
 
+from cache.storage import LocalStorage
 from featurize.wav_header import HEAD_BYTES, head_with_sizes, read_wav
 
 HELD_BYTES = 1 << 26  # a larger file is not held in memory
@@ -37,19 +37,12 @@ class DecodeError(ValueError):
 
 
 class ReadError(OSError):
-    """A recording that cannot be read now; the message is the reason."""
+    """A recording that cannot be read now, or is not what it was; the message is the reason."""
 
     @classmethod
-    def of(cls, error: Exception) -> "ReadError":
+    def of(cls, error: OSError) -> "ReadError":
         """The same error, in the system's words."""
-        return cls(getattr(error, "strerror", None) or str(error))
-
-
-class ChangedError(ReadError):
-    """A recording is not what it was when it was planned, or when it was read before."""
-
-    def __init__(self, what: str = "changed since it was planned; touch it and run featurize again to take it in"):
-        super().__init__(what)
+        return cls(error.strerror or str(error))
 
 
 class Buffers:
@@ -80,8 +73,8 @@ class Header:
 class Recording:
     """An open recording: its digest, and its samples in blocks, as often as they are asked for.
 
-    digest: the xxh3-128 of its bytes. size, mtime_ns: of the file that was opened; the length and 0 for bytes.
-    sample_rate: Hz. truncated: whether data was missing, known once the blocks have been read.
+    digest: the xxh3-128 of its bytes. size, mtime_ns: of the file that was opened. sample_rate: Hz. truncated:
+    whether data was missing, known once the blocks have been read.
 
     >>> import io, soundfile
     >>> soundfile.write(file := io.BytesIO(), np.zeros(800), 8000, format="FLAC")
@@ -90,18 +83,18 @@ class Recording:
     (800, False)
     """
 
-    def __init__(self, source: Path | bytes, header: Header, buffers: Buffers | None = None):
+    def __init__(self, source: Path | bytes, header: Header, buffers: Buffers | None = None, mtime_ns: int = 0):
         """Open a recording, a file or its bytes, and read it once.
 
-        header: as `read_header` gave it; no more samples than it says are taken.
-
+        Args:
+            header: as `read_header` gave it; no more samples than it says are taken. mtime_ns: of bytes.
         Raises:
             ReadError: it cannot be read, is not a file, or changed while it was read.
         """
         self.header, self.sample_rate, self.truncated = header, header.native_rate, False
         self._buffers, self._file = buffers or Buffers(), None
         if isinstance(source, bytes):
-            self.size, self.mtime_ns, self._data = len(source), 0, source
+            self.size, self.mtime_ns, self._data = len(source), mtime_ns, source
             self.digest = xxhash.xxh3_128_hexdigest(source)
             return
         with ExitStack() as opened:
@@ -110,11 +103,9 @@ class Recording:
                 self.size, self.mtime_ns = self._look()
                 self._data = self._read_all() if self.size <= HELD_BYTES else None
                 self.digest = _hashed(self._file) if self._data is None else xxhash.xxh3_128_hexdigest(self._data)
-                self._check_unchanged()
-            except ReadError:
-                raise
             except OSError as error:
                 raise ReadError.of(error) from error
+            self._check_unchanged()
             if self._data is None:
                 opened.pop_all()  # to be read again
             else:
@@ -131,44 +122,43 @@ class Recording:
     def samples(self) -> np.ndarray:
         """All samples, float32 [n], valid until the next recording with the same buffers; raises as `blocks`."""
         out = self._buffers.take("samples", (self.header.native_samples,))
-        plain, n_samples = self._plain(), 0
-        if plain is not None:
-            self.truncated = len(plain) < self.header.native_samples
-            return _mono(plain, out)
-        for block in self.blocks():
-            out[n_samples : n_samples + len(block)] = block
-            n_samples += len(block)
-        return out[:n_samples]
+        return out[: sum(map(len, self.blocks(out)))]
 
-    def blocks(self) -> Iterator[np.ndarray]:
-        """float32 [n] each, the mean of the channels; a block is valid until the next.
+    def blocks(self, out: np.ndarray | None = None) -> Iterator[np.ndarray]:
+        """float32 [n] each, the mean of the channels.
 
+        Args:
+            out: float32 [all samples], to lay the blocks in, one after another; else each is an array of its own.
         Raises:
             DecodeError: not a recording, or a sample is not finite.
             ReadError: the file cannot be read, or changed meanwhile.
         """
-        plain, n_samples, lacks_data = self._plain(), 0, False
-        if plain is not None:
-            n_samples = len(plain)
-            for first in range(0, n_samples, _BLOCK):
-                block = plain[first : first + _BLOCK]
-                yield _mono(block, self._buffers.take("block", (len(block),)))
-        elif self.size:
-            try:
-                with _decoding(self._file or io.BytesIO(self._data)) as (file, lacks_data):
-                    self._check_header(file)
-                    has_integers = file.subtype.startswith("PCM_") or file.subtype in ("ULAW", "ALAW")
-                    for block in _blocks(file, self.header.native_samples):
-                        n_samples += len(block)
-                        mono = _mono(block, np.empty(len(block), np.float32))
-                        if not (has_integers or np.isfinite([mono.min(), mono.max()]).all()):
-                            raise DecodeError("samples must be finite, got NaN or infinity")
-                        yield mono
-            except sf.LibsndfileError as error:
-                reason = error.error_string.strip(". ")
-                raise DecodeError(f"not a recording that libsndfile can decode ({reason})") from error
-            self._check_unchanged()
+        n_samples = 0
+        with self._decoding() as (blocks, has_integers, lacks_data):
+            for block in blocks:
+                mono = _mono(block, np.empty(len(block), np.float32) if out is None else out[n_samples:])
+                if not (has_integers or np.isfinite([mono.min(), mono.max()]).all()):
+                    raise DecodeError("samples must be finite, got NaN or infinity")
+                n_samples += len(block)
+                yield mono
         self.truncated = n_samples < self.header.native_samples or lacks_data
+
+    @contextmanager
+    def _decoding(self) -> Iterator[tuple[Iterable[np.ndarray], bool, bool]]:
+        """Blocks, int16 or float32 [n, channels]; whether they are of integers; whether the file was cut."""
+        plain = self._plain()
+        if plain is not None or not self.size:
+            yield (() if plain is None else np.split(plain, range(_BLOCK, len(plain), _BLOCK))), True, False
+            return
+        try:
+            with _sound(self._file or io.BytesIO(self._data)) as (file, lacks_data):
+                self._check_header(file)
+                has_integers = file.subtype.startswith("PCM_") or file.subtype in ("ULAW", "ALAW")
+                yield _blocks(file, self.header.native_samples), has_integers, lacks_data
+        except sf.LibsndfileError as error:
+            reason = error.error_string.strip(". ")
+            raise DecodeError(f"not a recording that libsndfile can decode ({reason})") from error
+        self._check_unchanged()
 
     def _plain(self) -> np.ndarray | None:
         """int16 [n, channels]: the samples of a plain 16-bit wav in memory; None for any other recording."""
@@ -191,7 +181,7 @@ class Recording:
 
     def _check_unchanged(self) -> None:
         if self._file and self._look() != (self.size, self.mtime_ns):
-            raise ChangedError("changed while it was read; run featurize again")
+            raise ReadError("changed while it was read; run featurize again")
 
     def _check_header(self, file: sf.SoundFile) -> None:
         """Refuse a recording that nobody could decode, with the reason, or that the plan has no room for."""
@@ -218,33 +208,15 @@ def read_header(source: Path | bytes) -> Header:
         if wav and wav.is_plain:
             return Header(wav.rate, wav.n_samples)
         try:
-            with _decoding(stream) as (file, _):
+            with _sound(stream) as (file, _):
                 header = Header(file.samplerate, _n_samples(file, size))
         except sf.SoundFileError:
             return Header(0, 0)
         return Header(0, 0) if _absurd(header.native_rate, header.native_samples) else header
 
 
-def digest(path: Path) -> str:
-    """The xxh3-128 of a file's bytes.
-
-    Raises:
-        OSError: the file cannot be read, or is not a file.
-    """
-    with _open(path) as file:
-        return _hashed(file)
-
-
 def _open(path: Path) -> io.FileIO:
-    """Open a regular file. To open a pipe would wait for ever."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except ValueError as error:  # a NUL in it
-        raise ReadError("not a name that a file can have") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise ChangedError("must be a file, got a folder or a device; put the recording there")
-    return open(descriptor, "rb", buffering=0)
+    return open(LocalStorage(path.parent).open(path.name), "rb", buffering=0)
 
 
 def _hashed(file: io.FileIO) -> str:
@@ -288,12 +260,12 @@ class _Stream:
 
 
 @contextmanager
-def _decoding(file: BinaryIO) -> Iterator[tuple[sf.SoundFile, bool]]:
+def _sound(file: BinaryIO) -> Iterator[tuple[sf.SoundFile, bool]]:
     """Open a recording with libsndfile; also whether the file ends before its samples do."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     wav = read_wav(file, size)
-    lacks_data = bool(wav and wav.truncated) or _is_cut_ogg(file, size)
+    lacks_data = wav.truncated if wav else _is_cut_ogg(file, size)
     stream = _Stream(file, head_with_sizes(file, wav) if wav and wav.streamed else b"")
     file.seek(0)
     try:

@@ -8,10 +8,10 @@ numbers that all of its features depend on, once for the features. Both give the
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from importlib.metadata import version
 
 import numpy as np
@@ -23,8 +23,8 @@ from cache.storage import Storage, each
 from cache.writer import GroupWriter
 from common import EarmarkError
 from common.text import escaped
-from featurize.decode import Buffers, ChangedError, DecodeError, Header, ReadError, Recording
-from featurize.features import KINDS, Need, inputs, need_of
+from featurize.decode import Buffers, DecodeError, Header, ReadError, Recording
+from featurize.features import inputs, kind_of, largest
 from featurize.resample import cut, longest, sounding
 
 LONG_SAMPLES = 1 << 22  # at any rate that is needed: a clip with more is streamed
@@ -40,44 +40,42 @@ class StoppedError(EarmarkError):
 
 @dataclass(frozen=True)
 class Slot:
-    """A slot to fill: its number, and what the plan says of its recording; digest "" where not read yet.
-
-    folder, file: the dataset's folder and the recording's path below it. offsets: where the slot begins in its
-    group, in samples or frames, for each of the job's targets.
-    """
+    """A slot to fill: its number, and what the plan says of its recording; digest "" where not read yet."""
 
     number: int
-    folder: Storage
     file: str
     size: int
     mtime_ns: int
     digest: str
     header: Header
-    offsets: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Target:
     """A store that lacks features of a group.
 
-    earlier: the group's receipt of an earlier run. Its results stay where the bytes on disk still have their
-    checksums, but for those of the slots in `again`, which are computed again. others: where slots begin that the
-    job does not name, and whose earlier results are to stay as well.
+    offsets: where each slot begins in its group, in samples or frames. earlier: the group's receipt of an earlier
+    run. Its results stay where the bytes on disk still have their checksums, but for those of the slots in `again`,
+    which are computed again.
     """
 
     store: Storage
     specification: Specification
+    offsets: Mapping[int, int]
     earlier: Receipt | None = None
     again: frozenset[int] = frozenset()
-    others: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Job:
-    """A group: its slots in the order of their offsets, the chunks that it takes, the stores that lack it."""
+    """A group: the chunks that it takes, its slots in their order, the stores that lack it.
+
+    data: the dataset's folder, which the slots' files lie below.
+    """
 
     group: int
     n_chunks: int
+    data: Storage
     slots: tuple[Slot, ...]
     targets: tuple[Target, ...]
     stop_on_error: bool = False
@@ -105,18 +103,23 @@ def run_job(job: Job, durable: bool = False, before_commit: Callable[[], None] =
     """
     buffers = _KEPT.__dict__.setdefault("buffers", Buffers())
     with ExitStack() as stack:
-        outputs = [_Output(job, number, durable, before_commit, buffers) for number in range(len(job.targets))]
-        for output in outputs:
-            stack.enter_context(output.writer)
+        outputs = []
+        for number, target in enumerate(job.targets):
+            store, wanted = target.store, target.specification
+            memory = buffers.take(f"chunk {number}", (wanted.chunk_length, *wanted.item_shape), wanted.dtype)
+            of_group = (job.group, job.n_chunks, target.offsets, target.earlier)
+            writer = GroupWriter(store, wanted, *of_group, durable, before_commit, memory)
+            outputs.append(_Output(target, stack.enter_context(writer)))
         lacking = [slot for slot in job.slots if any(output.lacks(slot) for output in outputs)]
-        sources = stack.enter_context(closing(_sources(lacking)))
-        for slot, source in zip(lacking, sources, strict=True):
+        fetch = partial(_fetch, job.data, buffers)
+        recordings = stack.enter_context(closing(each(fetch, lacking, job.data, _FETCHED)))
+        for slot, recording in zip(lacking, recordings, strict=True):
             of_slot = [output for output in outputs if output.lacks(slot)]
-            _fill(slot, source, of_slot, buffers)
+            _fill(slot, recording, of_slot)
             results = (output.results[slot.number] for output in of_slot)
             failed = [result for result in results if result.status == Status.FAILED or result.retry]
             if job.stop_on_error and failed:
-                path = escaped(slot.folder / slot.file)
+                path = escaped(job.data / slot.file)
                 raise StoppedError(f"{path}: {failed[0].reason}; stopped, as --on-error stop asks")
         return [output.writer.commit(output.results.values(), computed_by()) for output in outputs]
 
@@ -129,48 +132,36 @@ def computed_by() -> dict[str, str]:
 
 
 class _Output:
-    """A group in one store, while its slots are filled."""
+    """A group in one store, while its slots are filled. largest: of the slot that is being filled."""
 
-    def __init__(self, job: Job, number: int, durable: bool, before_commit: Callable[[], None], buffers: Buffers):
-        target = job.targets[number]
-        self.specification, self.kind = target.specification, KINDS[target.specification.kind]
-        self.need = need_of(target.specification)
-        shape = (target.specification.chunk_length, *target.specification.item_shape)
-        self.writer = GroupWriter(
-            target.store,
-            target.specification,
-            job.group,
-            job.n_chunks,
-            {**target.others, **{slot.number: slot.offsets[number] for slot in job.slots}},
-            target.earlier,
-            durable,
-            before_commit,
-            memory=buffers.take(f"chunk {number}", shape, target.specification.dtype),
-        )
-        kept = self.writer.kept.items()
-        self.results = {slot: result for slot, result in kept if slot not in target.again}
+    def __init__(self, target: Target, writer: GroupWriter):
+        self.specification, self.kind = target.specification, kind_of(target.specification)
+        self.writer, self.largest = writer, 0.0
+        self.results = {slot: result for slot, result in writer.kept.items() if slot not in target.again}
 
     def lacks(self, slot: Slot) -> bool:
         """Whether a slot has no result yet."""
         return slot.number not in self.results
 
-    def begin(self, slot: Slot, digest: str, largest: float) -> bool:
-        """Begin a slot; False, and its result, where its largest number cannot be worked with."""
+    def begin(self, slot: Slot, digest: str) -> None:
+        """Begin a slot; where its largest number cannot be worked with, that is its result."""
         try:
-            self.kind.value(self.specification, largest)
+            self.kind.value(self.specification, self.largest)
         except ValueError as error:
             self.fail(slot, digest, f"cannot be featurized ({error})")
-            return False
-        self.writer.begin(slot.number)
-        return True
+        else:
+            self.writer.begin(slot.number)
 
-    def done(self, slot: Slot, digest: str, largest: float, truncated: bool) -> None:
+    def append(self, block: np.ndarray) -> None:
+        """Write the features of the slot's next block."""
+        self.writer.append(self.kind.features(self.specification, block, self.largest))
+
+    def end(self, slot: Slot, recording: Recording) -> None:
         """Note the result of a slot whose features are written."""
         length, checksum = self.writer.end()
-        status = Status.TRUNCATED if truncated else Status.OK
-        self._note(
-            slot, digest, largest, status=status if length else Status.EMPTY, length=length, checksum=checksum
-        )
+        status = Status.TRUNCATED if recording.truncated else Status.OK
+        status = status if length else Status.EMPTY
+        self._note(slot, recording.digest, self.largest, status=status, length=length, checksum=checksum)
 
     def fail(self, slot: Slot, digest: str, reason: str, retry: bool = False) -> None:
         """Note why a slot has no features; an earlier result stays where the recording could not be read."""
@@ -182,89 +173,84 @@ class _Output:
         self._note(slot, digest, 0.0, status=Status.FAILED, reason=reason, retry=retry)
 
     def _note(self, slot: Slot, digest: str, largest: float, **result) -> None:
-        header, value = slot.header, self.kind.value(self.specification, largest)
-        of_file = {"file": slot.file, "size": slot.size, "mtime_ns": slot.mtime_ns}
-        of_file |= {"native_rate": max(0, header.native_rate), "native_samples": header.native_samples}
-        self.results[slot.number] = SlotResult(slot=slot.number, digest=digest, value=value, **of_file, **result)
+        self.results[slot.number] = SlotResult(
+            slot=slot.number,
+            digest=digest,
+            value=self.kind.value(self.specification, largest),
+            file=slot.file,
+            size=slot.size,
+            mtime_ns=slot.mtime_ns,
+            native_rate=max(0, slot.header.native_rate),
+            native_samples=slot.header.native_samples,
+            **result,
+        )
 
 
-def _sources(slots: list[Slot]) -> Iterator[object]:
-    """What each slot's recording is read from: a path, or (bytes, look) of an object; an error that it gave."""
-    if slots:
-        yield from each(_source, slots, slots[0].folder, _FETCHED)
-
-
-def _source(slot: Slot) -> object:
-    if slot.folder.is_local:
-        return slot.folder.path(slot.file)
+def _fetch(data: Storage, buffers: Buffers, slot: Slot) -> Recording | ReadError:
+    """A slot's recording, opened; the error where it cannot be read."""
     try:
-        return slot.folder.read_with_look(slot.file)
+        if data.is_local:
+            return Recording(data.path(slot.file), slot.header, buffers)
+        found, look = data.read_with_look(slot.file)
+        return Recording(found, slot.header, buffers, look.mtime_ns)
     except OSError as error:
         return ReadError.of(error)
 
 
-def _fill(slot: Slot, source: object, outputs: list[_Output], buffers: Buffers) -> None:
+def _fill(slot: Slot, recording: Recording | ReadError, outputs: list[_Output]) -> None:
     """Decode a slot's recording once and write its features to each output."""
     digest = slot.digest
     try:
-        if isinstance(source, ReadError):
-            raise source
-        data, look = source if isinstance(source, tuple) else (source, None)
-        with Recording(data, slot.header, buffers) as recording:
-            digest = recording.digest
-            found = (look.size, look.mtime_ns) if look else (recording.size, recording.mtime_ns)
+        if isinstance(recording, ReadError):
+            raise recording
+        with recording:
+            digest, found = recording.digest, (recording.size, recording.mtime_ns)
             if digest != slot.digest if slot.digest else found != (slot.size, slot.mtime_ns):
-                raise ChangedError()
-            for trim_db in {output.need.trim_db: None for output in outputs}:
-                alike = [output for output in outputs if output.need.trim_db == trim_db]
+                raise ReadError("changed since it was planned; touch it and run featurize again to take it in")
+            for trim_db in {output.specification.trim_db: None for output in outputs}:
+                alike = [output for output in outputs if output.specification.trim_db == trim_db]
                 _compute(slot, recording, trim_db, alike)
+        return
     except (DecodeError, ReadError) as error:
-        for output in filter(lambda output: output.lacks(slot), outputs):
-            output.fail(slot, digest, str(error), retry=isinstance(error, ReadError))
+        reason, retry = str(error), isinstance(error, ReadError)
+    except (ValueError, RuntimeError) as error:
+        reason, retry = f"cannot be featurized ({error})", False
+    for output in outputs:
+        if output.lacks(slot):
+            output.fail(slot, digest, reason, retry)
 
 
 def _compute(slot: Slot, recording: Recording, trim_db: float | None, outputs: list[_Output]) -> None:
     """Write the features of outputs that trim alike: one pass for their largest numbers, one for the features."""
-    largest = dict.fromkeys(outputs, 0.0)
-    try:
-        passes = _passes(recording, trim_db, {output.need for output in outputs})
-        for need, block in passes():
-            for output in outputs:
-                if output.need == need:
-                    largest[output] = float(np.maximum(largest[output], output.kind.largest(block)))  # keeps NaN
-        outputs = [output for output in outputs if output.begin(slot, recording.digest, largest[output])]
-        for need, block in passes():
-            for output in outputs:
-                if output.need == need:
-                    output.writer.append(output.kind.features(output.specification, block, largest[output]))
-    except DecodeError:
-        raise
-    except (ValueError, RuntimeError) as error:
-        for output in outputs:
-            output.fail(slot, recording.digest, f"cannot be featurized ({error})")
-        return
+    output_of = {output.specification: output for output in outputs}
+    passes = _passes(recording, trim_db, list(output_of))
     for output in outputs:
-        output.done(slot, recording.digest, largest[output], recording.truncated)
+        output.largest = 0.0
+    for specification, block in passes():
+        output = output_of[specification]
+        output.largest = float(np.maximum(output.largest, largest(block)))  # keeps NaN
+    for output in outputs:
+        output.begin(slot, recording.digest)
+    for specification, block in passes():
+        if output_of[specification].lacks(slot):
+            output_of[specification].append(block)
+    for output in outputs:
+        if output.lacks(slot):
+            output.end(slot, recording)
 
 
 def _passes(
-    recording: Recording, trim_db: float | None, needs: set[Need]
-) -> Callable[[], Iterable[tuple[Need, np.ndarray]]]:
+    recording: Recording, trim_db: float | None, specifications: list[Specification]
+) -> Callable[[], Iterable[tuple[Specification, np.ndarray]]]:
     """A function that goes through a recording and gives what `inputs` gives, each time it is called."""
     rate, n_samples = recording.sample_rate, recording.header.native_samples
-    most_samples = max(n_samples, *(longest(n_samples, rate, need.sample_rate) for need in needs))
+    most_samples = max(n_samples, *(longest(n_samples, rate, wanted.sample_rate) for wanted in specifications))
     if most_samples <= LONG_SAMPLES:
         samples = recording.samples()
         if trim_db is not None:
             samples = samples[slice(*sounding([samples], trim_db))]
-        whole = list(inputs([samples], rate, needs, is_whole=True))
+        whole = list(inputs([samples], rate, specifications))
         return lambda: whole
     start, stop = (0, n_samples) if trim_db is None else sounding(recording.blocks(), trim_db)
     size = max(1, BLOCK_SAMPLES * n_samples // most_samples)
-
-    def blocks() -> Iterator[np.ndarray]:
-        for block in cut(recording.blocks(), start, stop):
-            for first in range(0, len(block), size):
-                yield block[first : first + size]
-
-    return lambda: inputs(blocks(), rate, needs)
+    return lambda: inputs(cut(recording.blocks(), start, stop, size), rate, specifications)

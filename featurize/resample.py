@@ -1,6 +1,6 @@
 """A clip's samples at another rate, and without the silence at its ends; whole or in blocks, with equal results."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import soxr
@@ -76,11 +76,12 @@ def sounding(blocks: Iterable[np.ndarray], top_db: float) -> tuple[int, int]:
     return (int(loud[0]) * _HOP, min(n_samples, (int(loud[-1]) + 1) * _HOP)) if len(loud) else (0, 0)
 
 
-def cut(blocks: Iterable[np.ndarray], start: int, stop: int) -> Iterable[np.ndarray]:
-    """Samples [start, stop) of all blocks together."""
+def cut(blocks: Iterable[np.ndarray], start: int, stop: int, size: int) -> Iterator[np.ndarray]:
+    """Samples [start, stop) of all blocks together, in pieces of at most so many."""
     n_before = 0
     for block in blocks:
-        yield block[max(0, start - n_before) : max(0, stop - n_before)]
+        part = block[max(0, start - n_before) : max(0, stop - n_before)]
+        yield from np.split(part, range(size, len(part), size))
         n_before += len(block)
 
 

@@ -1,8 +1,7 @@
 """The run, from top to bottom: look, plan, tables, jobs, stores. What a run that is killed has done by then counts.
 
-Jobs run in threads of this process or in processes, by joblib, or on a Dask cluster (`on_dask`). Decoding,
-resampling and FFTs release the GIL, so threads scale and start at once; processes may be faster on many cores. BLAS
-is pinned to one thread in each: with more, its last bits change.
+Jobs run in threads of this process or in processes, by joblib, or on a Dask cluster (`on_dask`). BLAS is pinned to
+one thread in each: with more, its last bits change.
 """
 
 import os
@@ -18,6 +17,7 @@ from joblib.externals.loky import get_reusable_executor
 from threadpoolctl import threadpool_limits
 
 from cache.lock import Hold
+from cache.receipts import read_receipts
 from cache.specification import Specification
 from cache.storage import CacheError, Storage, open_storage
 from cache.writer import check_is_cache, load_tables, writing
@@ -60,8 +60,7 @@ def run(
     """Bring a cache up to date with its dataset.
 
     Args:
-        cache: made if need be.
-        on_plan: called with the work before anything of it is done. on_job: called after each job.
+        cache: made if need be. on_plan: called with the work before any is done. on_job: called after each job.
     Returns:
         the work done, its stores' receipts read again, and the seconds that the jobs took.
     Raises:
@@ -90,7 +89,7 @@ def run(
         seconds = time.monotonic() - started
         if todo.jobs:
             for store in todo.stores:
-                store.read_again(todo.scan.plan)
+                store.receipts = read_receipts(store.storage, todo.scan.plan)
                 writer.update_store(store.specification, todo.scan.plan, store.receipts, store.versions, durable)
             writer.write_tables(todo.clips, todo.plan(), durable)  # with the digests that the jobs found
     return todo, seconds

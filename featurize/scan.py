@@ -1,27 +1,25 @@
 """A look at the dataset: which recordings are new, changed, gone, or there twice, and the clip table that follows.
 
 Size and modification time decide; where they differ the digest does. A file that cannot be seen or read keeps the
-slot that it had, so that an unmounted disk costs nothing. All is done by arrays: a million clips are looked at
-without a million objects.
+slot that it had, so that an unmounted disk costs nothing.
 """
 
 import io
 import os
 import posixpath
 import stat
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
 
 from cache.layout import n_chunks, pack
 from cache.storage import Storage, each
 from featurize.datasets import Dataset
-from featurize.decode import digest, read_header
+from featurize.decode import Header, Recording, read_header
 from featurize.wav_header import HEAD_BYTES, read_wav
 
 ABSENT = -1  # the size and the time of a file that cannot be seen
@@ -51,22 +49,17 @@ class Recordings:
 
         The rate of a file that cannot be read is UNREADABLE.
         """
-        n = _BATCH if self.folder.is_local else 1
-        batches = [files.iloc[first : first + n].tolist() for first in range(0, len(files), n)]
-        with ThreadPoolExecutor(_READERS) as pool:
-            return np.concatenate([_pairs([]), *pool.map(self._headers, batches)], axis=1)
+        with ThreadPool(_READERS) as pool:
+            return _pairs(pool.map(self._header, files, _BATCH if self.folder.is_local else 1))
 
     def digest(self, file: str) -> str | None:
         """The xxh3-128 of a file's bytes; None where it cannot be read."""
+        source = self.folder.path if self.folder.is_local else self.folder.read
         try:
-            if self.folder.is_local:
-                return digest(self.folder.path(file))
-            return xxhash.xxh3_128_hexdigest(self.folder.read(file))
+            with Recording(source(file), Header(0, 0)) as recording:
+                return recording.digest
         except OSError:
             return None
-
-    def _headers(self, files: list[str]) -> np.ndarray:
-        return _pairs([self._header(file) for file in files])
 
     def _header(self, file: str) -> tuple[int, int]:
         try:
@@ -95,9 +88,9 @@ class Recordings:
 class Scan:
     """What a look at the dataset found.
 
-    slots: int64 [clips], the slot of each clip. plan: the plan with new slots appended, and with the new times of
-    files that were only touched. n_new, n_changed: new recordings, and recordings with new content. missing: int64,
-    rows of the clips whose file is gone or cannot be read, but whose features are kept.
+    slots: int64 [clips], the slot of each clip. plan: with new slots, and new times of files only touched.
+    n_new, n_changed: new recordings, and recordings with new content. missing: int64, rows of the clips whose file
+    is gone or cannot be read, but whose features are kept.
     """
 
     slots: np.ndarray
@@ -117,7 +110,7 @@ def scan(dataset: Dataset, plan: pd.DataFrame, recordings: Recordings) -> Scan:
     differs = known[(planned != looks[:, known]).any(axis=0) & ~absent[known]]
     if len(differs):
         grown = plan.copy()
-        slots[differs] = _former_slots(files.iloc[differs], looks[:, differs], grown, recordings)
+        slots[differs] = _former_slots(files.iloc[differs], looks[:, differs], last[differs], grown, recordings)
     new = np.flatnonzero(slots < 0)
     rates, samples = recordings.headers(files.iloc[new])
     kept = (rates == UNREADABLE) & (last[new] >= 0)  # what cannot be read keeps the slot that it had
@@ -152,8 +145,7 @@ def merge_clips(
     unlisted = before[~_is_listed(before, listed)]
     if prune or unlisted.empty:
         return listed, unlisted
-    parts = [part[part["split"] == split] for split in _SPLITS for part in (listed, unlisted)]
-    merged = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    merged = pd.concat([listed, unlisted]).sort_values("split", ascending=False, kind="stable", ignore_index=True)
     others = merged.columns.difference([*_FIRST_COLUMNS, "slot"], sort=False)
     merged[others] = merged[others].fillna("")
     return merged[[*_FIRST_COLUMNS, *others, "slot"]], unlisted
@@ -200,30 +192,24 @@ def _last_slots(planned: pd.Series, files: pd.Series) -> np.ndarray:
     return len(planned) - 1 - found.fill_null(len(planned)).to_numpy().astype(np.int64)
 
 
-def _former_slots(files: pd.Series, looks: np.ndarray, plan: pd.DataFrame, recordings: Recordings) -> list[int]:
+def _former_slots(
+    files: pd.Series, looks: np.ndarray, last: np.ndarray, plan: pd.DataFrame, recordings: Recordings
+) -> np.ndarray:
     """For each file that is not as its last slot has it, the slot that holds its content, else -1.
 
-    Notes the new times of files that were only touched in the plan.
+    Notes the new times of files that were only touched in the plan. What cannot be read keeps its last slot.
     """
-    versions = plan[plan["file"].isin(files)]
-    rows_of = versions.groupby("file").indices
-    known = versions[versions["digest"] != ""]
-    sizes = set(zip(known["file"], known["size"], strict=True))
-    alike = [file for file, size in zip(files, looks[0].tolist(), strict=True) if (file, size) in sizes]
-    digest_of = dict(zip(alike, each(recordings.digest, alike, recordings.folder), strict=True))
-    slots = []
-    for file, (size, mtime_ns) in zip(files, looks.T.tolist(), strict=True):
-        before = versions.iloc[rows_of[file][::-1]]  # latest first
-        same_size = before[before["size"] == size]
-        same = same_size.index[same_size["mtime_ns"] == mtime_ns]
-        if not len(same) and file in digest_of:
-            if digest_of[file] is None:  # it cannot be read now
-                same = before.index
-            else:
-                same = same_size.index[same_size["digest"] == digest_of[file]]
-                plan.loc[same[:1], "mtime_ns"] = mtime_ns
-        slots.append(int(same[0]) if len(same) else -1)
-    return slots
+    now = pd.DataFrame({"file": files.array, "size": looks[0], "now_ns": looks[1]})
+    alike = plan.rename_axis("slot").reset_index().merge(now, on=["file", "size"])
+    as_it_was = alike[alike["mtime_ns"] == alike["now_ns"]]
+    slot_of = dict(zip(as_it_was["file"], as_it_was["slot"], strict=True))  # the latest, as slots ascend
+    by_content = {(file, digest): slot for file, digest, slot in alike[["file", "digest", "slot"]].to_numpy()}
+    asked = sorted({file for file, digest in by_content if digest} - slot_of.keys())
+    digest_of = dict(zip(asked, each(recordings.digest, asked, recordings.folder), strict=True))
+    slot_of |= {file: by_content.get((file, digest), -1) for file, digest in digest_of.items()}
+    slots = np.array([slot_of.get(file, -1) for file in files])
+    plan.loc[slots[slots >= 0], "mtime_ns"] = looks[1][slots >= 0]
+    return np.where([digest_of.get(file, "") is None for file in files], last, slots)
 
 
 def _is_listed(before: pd.DataFrame, listed: pd.DataFrame) -> np.ndarray:

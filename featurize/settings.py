@@ -17,16 +17,7 @@ _ENGINES = (
     "What jobs run in. Threads start at once; processes may be faster on many cores; dask is a cluster whose "
     'workers see data and cache under the same paths (needs: pip install "earmark[dask]").'
 )
-_MAX_RATE = 768_000  # Hz
-_LIMITS = {
-    "sr": (1, _MAX_RATE),
-    "mfcc": (1, 128),
-    "mfcc-sr": (1, _MAX_RATE),
-    "n-mels": (1, 512),
-    "trim-db": (1, 200),
-    "jobs": (1, 4096),
-    "limit": (1, 10**9),
-}
+_MOST_HZ = 768_000
 
 
 class SettingsError(EarmarkError):
@@ -130,20 +121,27 @@ def check(settings: Settings) -> None:
         raise SettingsError("--demo writes a dataset and --dry-run writes nothing; give one of them")
     if not features.kinds:
         raise SettingsError("--features: must name a kind, got none; name raw, mfcc or logmel")
-    given = (features.sample_rate, features.n_mfcc, features.mel_sample_rate, features.n_mels, features.trim_db)
-    for (flag, (low, high)), value in zip(_LIMITS.items(), (*given, run.jobs, data.limit), strict=True):
-        if value is not None and not low <= value <= high:
-            raise SettingsError(f"--{flag}: must be from {low} to {high}, got {value}; give one in that range")
-    dask = run.engine == "dask"
-    if dask and not run.scheduler:
-        raise SettingsError(
-            "--engine dask needs --scheduler with the address of a Dask scheduler, such as tcp://127.0.0.1:8786"
-        )
-    if run.scheduler and not dask:
-        raise SettingsError(f"--scheduler is for --engine dask, got --engine {run.engine}; give both or neither")
-    if dask and run.jobs is not None:
-        raise SettingsError(
-            f"--jobs {run.jobs} is not for --engine dask, where each thread of a worker takes one job; leave it out"
-        )
-    if dask and not find_spec("distributed"):
+    for flag, value, most in (
+        ("sr", features.sample_rate, _MOST_HZ),
+        ("mfcc", features.n_mfcc, 128),
+        ("mfcc-sr", features.mel_sample_rate, _MOST_HZ),
+        ("n-mels", features.n_mels, 512),
+        ("trim-db", features.trim_db, 200),
+        ("jobs", run.jobs, 4096),
+        ("limit", data.limit, 10**9),
+    ):
+        if value is not None and not 1 <= value <= most:
+            raise SettingsError(f"--{flag}: must be from 1 to {most}, got {value}; give one in that range")
+    if run.engine != "dask":
+        if run.scheduler:
+            what = f"--scheduler is for --engine dask, got --engine {run.engine}"
+            raise SettingsError(f"{what}; give both or neither")
+        return
+    if not run.scheduler:
+        what = "the address of a Dask scheduler, such as tcp://127.0.0.1:8786"
+        raise SettingsError(f"--engine dask needs --scheduler with {what}")
+    if run.jobs is not None:
+        what = "where each thread of a worker takes one job"
+        raise SettingsError(f"--jobs {run.jobs} is not for --engine dask, {what}; leave it out")
+    if not find_spec("distributed"):
         raise SettingsError('--engine dask needs dask.distributed; run pip install "earmark[dask]"')

@@ -21,7 +21,7 @@ from featurize.todo import Todo
 class Summary:
     """What became of the clips of the table: their rows by kind, int64 each.
 
-    reasons: why clips failed, or kept their features, by row.
+    reasons: why clips failed, or kept their features, by slot.
     """
 
     empty: np.ndarray
@@ -76,12 +76,11 @@ def summary_lines(todo: Todo, summary: Summary, seconds: float) -> Iterator[str]
         yield f"{len(summary.truncated):,} truncated, used as far as they go: {names}"
     if len(summary.failed):
         yield f"{len(summary.failed):,} failed, each with its reason:"
-    for what, rows in (
-        ("failed", summary.failed),
-        ("could not be read, so its former features are kept", summary.kept),
-    ):
-        for name, row in zip(clip_names(todo.clips, todo.clips.iloc[rows]), rows, strict=True):
-            yield f"{what}: {name}: {escaped(summary.reasons[row])}"
+    kept = "could not be read, so its former features are kept"
+    for what, rows in (("failed", summary.failed), (kept, summary.kept)):
+        clips = todo.clips.iloc[rows]
+        for name, slot in zip(clip_names(todo.clips, clips), clips["slot"], strict=True):
+            yield f"{what}: {name}: {escaped(summary.reasons[slot])}"
     yield from _equal(todo)
     yield from (f"store: {store.storage}" for store in todo.stores if store.asked)
 
@@ -97,16 +96,13 @@ def summarize(todo: Todo) -> Summary:
         kept[slots] |= retry & (status != Status.FAILED)
         told = np.flatnonzero((status == Status.FAILED) | retry)
         reasons |= zip(slots[told].tolist(), store.receipts.texts("reason").take(told).to_pylist(), strict=True)
-    slots = todo.clips["slot"].to_numpy()
-    rows = {status: np.flatnonzero(worst[slots] == status) for status in Status}
-    kept_rows = np.flatnonzero(kept[slots] & (worst[slots] != Status.FAILED))
-    told = [*rows[Status.FAILED].tolist(), *kept_rows.tolist()]
+    status, is_kept = worst[todo.clips["slot"]], kept[todo.clips["slot"]]
     return Summary(
-        empty=rows[Status.EMPTY],
-        truncated=rows[Status.TRUNCATED],
-        failed=rows[Status.FAILED],
-        kept=kept_rows,
-        reasons={row: reasons[slots[row]] for row in told},
+        empty=np.flatnonzero(status == Status.EMPTY),
+        truncated=np.flatnonzero(status == Status.TRUNCATED),
+        failed=np.flatnonzero(status == Status.FAILED),
+        kept=np.flatnonzero(is_kept & (status != Status.FAILED)),
+        reasons=reasons,
     )
 
 
@@ -117,11 +113,8 @@ def clip_names(table: pd.DataFrame, clips: pd.DataFrame) -> list[str]:
     >>> clip_names(table, table)
     ['train/a.wav', 'b.wav', 'test/a.wav']
     """
-    if not len(clips):
-        return []
-    same = table[table["clip"].isin(clips["clip"])]
-    n_splits = same.groupby("clip", sort=False)["split"].nunique()
-    both = set(n_splits.index[n_splits > 1])
+    same = table.loc[table["clip"].isin(clips["clip"]), ["clip", "split"]].drop_duplicates()
+    both = set(same["clip"][same["clip"].duplicated()])
     pairs = zip(clips["split"], clips["clip"], strict=True)
     return [f"{split}/{name}" if name in both else name for split, name in pairs]
 

@@ -1,7 +1,6 @@
 """What a run has to do, worked out before anything is written: dataset and cache in; clip table and jobs out.
 
-A group is a job where a live slot (one that the clip table names) lacks a result in some store. Jobs are worked out
-for all slots at once, by array, and made one at a time.
+A group is a job where a slot that the clip table names lacks a result in some store.
 """
 
 import shutil
@@ -30,27 +29,25 @@ _COLUMNS = ["file", "size", "mtime_ns", "digest", "native_rate", "native_samples
 
 @dataclass(eq=False)
 class StoreTodo:
-    """A store to bring up to date: asked for or not, its receipts so far, the versions that it was begun with."""
+    """A store to bring up to date: asked for or not, and its receipts so far."""
 
     storage: Storage
     specification: Specification
     asked: bool
     receipts: Receipts
-    versions: dict[str, str]
 
-    def read_again(self, plan: pd.DataFrame) -> None:
-        """Read the receipts as the jobs have left them."""
-        self.receipts = read_receipts(self.storage, plan)
-        self.versions = begun_with(self.receipts) or self.versions
+    @property
+    def versions(self) -> dict[str, str]:
+        """The versions of the libraries that it was begun with."""
+        return begun_with(self.receipts) or computed_by()
 
 
 @dataclass(frozen=True)
 class Todo:
     """All that a run is about to do.
 
-    scan: what became of the dataset's files, with the new plan. clips: the new clip table. unlisted: former clips
-    that the dataset does not list; pruned: they are left out of the table. free_bytes: of the cache's disk, None in
-    a bucket. rebuilt: lines that say what was damaged and made again.
+    clips: the new clip table. unlisted: former clips that the dataset does not list; pruned: they are left out of
+    the table. free_bytes: of the cache's disk, None in a bucket. rebuilt: lines that say what was made again.
     """
 
     dataset: Dataset
@@ -86,8 +83,8 @@ def work_out(
     """Look at the dataset and the cache and say what is to be done.
 
     Args:
-        tables: the cache's, as its writer has them.
-        specifications: the kinds asked for. The cache's other stores are brought up to date along with them.
+        tables: the cache's, as its writer has them. specifications: the kinds asked for; the cache's other stores
+            are brought up to date along with them.
         rebuilt: lines for the plan. recordings: those of the dataset, if not the files below its folder.
     Raises:
         CacheError: an asked store is foreign or newer.
@@ -97,18 +94,9 @@ def work_out(
     found = scan(dataset, with_digests(tables.plan, stores), recordings)
     listed = dataset.clips.drop(columns="file").assign(slot=found.slots)
     clips, unlisted = merge_clips(listed, tables.clips, options.prune)
-    return Todo(
-        dataset=dataset,
-        cache=cache,
-        scan=found,
-        clips=clips,
-        unlisted=unlisted,
-        pruned=options.prune,
-        stores=stores,
-        jobs=Jobs(found.plan, clips["slot"].to_numpy(), stores, recordings, options),
-        free_bytes=_free_bytes(cache),
-        rebuilt=rebuilt,
-    )
+    jobs = Jobs(found.plan, clips["slot"].to_numpy(), stores, recordings, options)
+    free_bytes = _free_bytes(cache)
+    return Todo(dataset, cache, found, clips, unlisted, options.prune, stores, jobs, free_bytes, rebuilt)
 
 
 def with_digests(plan: pd.DataFrame, stores: Sequence[StoreTodo]) -> pd.DataFrame:
@@ -143,7 +131,10 @@ def stores_to_update(
         name = specification.name if specification.name in there or not serving else serving[0]
         asked[name] = there.get(name) or specification
     others = {name: found for name, found in there.items() if found and name not in asked}
-    return [_store(cache / name, found, name in asked, plan) for name, found in (asked | others).items()]
+    return [
+        StoreTodo(cache / name, found, name in asked, read_receipts(cache / name, plan))
+        for name, found in (asked | others).items()
+    ]
 
 
 def _check_repairable(store: Storage) -> None:
@@ -155,11 +146,6 @@ def _check_repairable(store: Storage) -> None:
             raise
 
 
-def _store(storage: Storage, specification: Specification, asked: bool, plan: pd.DataFrame) -> StoreTodo:
-    receipts = read_receipts(storage, plan)
-    return StoreTodo(storage, specification, asked, receipts, begun_with(receipts) or computed_by())
-
-
 class Jobs(Sequence[Job]):
     """The jobs in the order of their groups; each is made when it is asked for.
 
@@ -168,28 +154,22 @@ class Jobs(Sequence[Job]):
     """
 
     def __init__(
-        self,
-        plan: pd.DataFrame,
-        live: np.ndarray,
-        stores: Sequence[StoreTodo],
-        recordings: Recordings,
-        options: Options,
+        self, plan: pd.DataFrame, live: np.ndarray, stores: Sequence[StoreTodo], data: Recordings, options: Options
     ):
         """live: the slots that the clip table names."""
-        self._plan, self._stores, self._folder = plan, stores, recordings.folder
+        self._plan, self._stores, self._data = plan, stores, data.folder
         self._stop_on_error = options.on_error == "stop"
-        self._stays = [_slots_that_stay(store, plan, recordings, options.force) for store in stores]
-        live = _mask(len(plan), live)
-        lacks = np.array([live & ~stays for stays in self._stays]).reshape(-1, len(plan))
-        groups = plan["group"].to_numpy()
-        self._groups = np.unique(groups[lacks.any(axis=0)])
-        self.slots = np.flatnonzero(live & np.isin(groups, self._groups))
-        self._firsts = np.searchsorted(groups[self.slots], self._groups)
-        self._lacking = np.logical_or.reduceat(lacks[:, self.slots], self._firsts, axis=1) if len(self) else lacks
-        widths = chunks_per_slot(plan)[self.slots]
-        self._n_chunks = np.maximum.reduceat(widths, self._firsts) if len(self) else widths
+        self._stays = [_slots_that_stay(store, plan, data, options.force) for store in stores]
         self._starts = [slot_starts(plan, store.specification) for store in stores]
-        self.n_bytes = sum(self._new_chunks(store) * store.specification.chunk_bytes for store in stores)
+        is_live, groups = _mask(len(plan), live), plan["group"].to_numpy()
+        lacks = is_live & ~np.array(self._stays, bool).reshape(len(stores), len(plan))
+        self._groups = np.unique(groups[lacks.any(axis=0)])
+        self.slots = np.flatnonzero(is_live & np.isin(groups, self._groups))
+        firsts = np.searchsorted(groups[self.slots], self._groups)
+        self._bounds = np.append(firsts, len(self.slots))
+        self._lacking = np.logical_or.reduceat(lacks[:, self.slots], firsts, axis=1)  # [stores, jobs]
+        self._n_chunks = np.maximum.reduceat(chunks_per_slot(plan)[self.slots], firsts)
+        self.n_bytes = sum(map(self._n_new_bytes, stores))
 
     def __len__(self) -> int:
         return len(self._groups)
@@ -197,57 +177,43 @@ class Jobs(Sequence[Job]):
     def __getitem__(self, index: int) -> Job:
         """A group's job; what stays of an earlier run's is read from its receipts."""
         group = int(self._groups[index])
-        slots = self.slots[slice(*np.append(self._firsts, len(self.slots))[index : index + 2])]
-        lacking = np.flatnonzero(self._lacking[:, index])
-        offsets = np.array([self._offsets(store, group, slots) for store in lacking]).T.tolist()
+        numbers = self.slots[self._bounds[index] : self._bounds[index + 1]].tolist()
+        columns = (self._plan[name].iloc[numbers].tolist() for name in _COLUMNS)
         return Job(
             group=group,
             n_chunks=int(self._n_chunks[index]),
-            slots=self._slots(slots, offsets),
-            targets=tuple(self._target(store, group, slots) for store in lacking),
+            data=self._data,
+            slots=tuple(
+                Slot(number, file, size, mtime_ns, digest, Header(rate, samples))
+                for number, file, size, mtime_ns, digest, rate, samples in zip(numbers, *columns, strict=True)
+            ),
+            targets=tuple(self._target(store, group, numbers) for store in np.flatnonzero(self._lacking[:, index])),
             stop_on_error=self._stop_on_error,
         )
 
     def n_chunks(self, store: StoreTodo) -> int:
         """Chunks that the jobs write in a store."""
-        return int(self._n_chunks[self._of(store)].sum())
+        return len(self._chunks(store))
 
-    def _of(self, store: StoreTodo) -> np.ndarray:
-        """The jobs that write in a store, bool [jobs]."""
-        return self._lacking[self._stores.index(store)] if len(self) else np.empty(0, bool)
+    def _chunks(self, store: StoreTodo) -> set[int]:
+        writes = self._lacking[self._stores.index(store)]
+        jobs = zip(self._groups[writes].tolist(), self._n_chunks[writes].tolist(), strict=True)
+        return {chunk for group, n_chunks in jobs for chunk in range(group, group + n_chunks)}
 
-    def _new_chunks(self, store: StoreTodo) -> int:
-        of = self._of(store)
-        chunks = np.repeat(self._groups[of], self._n_chunks[of])
-        chunks += np.arange(len(chunks)) - np.searchsorted(chunks, chunks)
-        return int((~np.isin(chunks, list(chunk_files(store.storage)))).sum()) if len(chunks) else 0
+    def _n_new_bytes(self, store: StoreTodo) -> int:
+        chunks = self._chunks(store)
+        new = chunks.difference(chunk_files(store.storage)) if chunks else chunks
+        return len(new) * store.specification.chunk_bytes
 
-    def _slots(self, numbers: np.ndarray, offsets: list[list[int]]) -> tuple[Slot, ...]:
-        columns = (self._plan[name].iloc[numbers].tolist() for name in _COLUMNS)
-        return tuple(
-            Slot(number, self._folder, file, size, mtime_ns, digest, Header(rate, samples), tuple(begins))
-            for number, file, size, mtime_ns, digest, rate, samples, begins in zip(
-                numbers.tolist(), *columns, offsets, strict=True
-            )
-        )
-
-    def _target(self, index: int, group: int, slots: np.ndarray) -> Target:
+    def _target(self, index: int, group: int, slots: list[int]) -> Target:
         store, stays = self._stores[index], self._stays[index]
         earlier = store.receipts.get(group)
-        known = np.array([result.slot for result in earlier.slots] if earlier else [], np.int64)
-        again = known[~stays[known] & np.isin(known, slots)]
-        others = known[~np.isin(known, slots)]  # slots that no clip has any more
-        return Target(
-            store=store.storage,
-            specification=store.specification,
-            earlier=earlier,
-            again=frozenset(again.tolist()),
-            others=dict(zip(others.tolist(), self._offsets(index, group, others).tolist(), strict=True)),
-        )
-
-    def _offsets(self, index: int, group: int, slots: np.ndarray) -> np.ndarray:
-        """Where slots begin in their group's part of a store; int64 [slots]."""
-        return self._starts[index][slots] - group * self._stores[index].specification.chunk_length
+        known = {result.slot for result in earlier.slots} if earlier else set()
+        again = [slot for slot in known.intersection(slots) if not stays[slot]]
+        every = sorted(known.union(slots))  # also slots that no clip has any more
+        offsets = self._starts[index][every] - group * store.specification.chunk_length
+        offsets = dict(zip(every, offsets.tolist(), strict=True))
+        return Target(store.storage, store.specification, offsets, earlier, frozenset(again))
 
 
 def _slots_that_stay(store: StoreTodo, plan: pd.DataFrame, recordings: Recordings, force: bool) -> np.ndarray:
@@ -268,6 +234,4 @@ def _free_bytes(cache: Storage) -> int | None:
     if not cache.is_local:
         return None
     path = cache.path().absolute()
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    return shutil.disk_usage(path).free
+    return shutil.disk_usage(next(path for path in (path, *path.parents) if path.exists())).free

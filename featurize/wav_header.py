@@ -25,8 +25,9 @@ _PLAIN_WIDTHS = {(_PCM, 8), (_PCM, 16), (_PCM, 24), (_PCM, 32), (_FLOAT, 32), (_
 class Wav:
     """What a wav says of its samples: channels, rate (Hz), bytes a sample of all channels, bits a sample.
 
-    offset: where the samples begin. claimed, available: bytes that the header claims, and that the file has from
-    there on. streamed: the header leaves the size out. is_plain: `read_wav` tells all of it as libsndfile does.
+    offset: where the samples begin. n_bytes: that are there of them. truncated: the header claims more, or leaves
+    out a size that no header could tell. streamed: the header leaves the size out. is_plain: `read_wav` tells all
+    of it as libsndfile does.
     """
 
     channels: int
@@ -34,21 +35,15 @@ class Wav:
     block_align: int
     bits: int
     offset: int
-    claimed: int
-    available: int
+    n_bytes: int
+    truncated: bool
     streamed: bool
     is_plain: bool
 
     @property
-    def truncated(self) -> bool:
-        """Whether samples are missing: the file ends before they do, or no header could claim so many."""
-        return self.available > _MOST_BYTES if self.streamed else self.claimed > self.available
-
-    @property
     def n_samples(self) -> int:
         """Samples per channel that are there."""
-        n_bytes = min(self.available, _MOST_BYTES if self.streamed else self.claimed)
-        return n_bytes // self.block_align
+        return self.n_bytes // self.block_align
 
 
 def read_wav(file: BinaryIO, size: int) -> Wav | None:
@@ -56,13 +51,12 @@ def read_wav(file: BinaryIO, size: int) -> Wav | None:
 
     A plain one has no chunk but LIST between its format, of 16 bytes, and its samples, none behind them, and no
     number out of the ordinary. libsndfile reads the others; it takes several times as long, and gives the same for
-    plain ones. A chunk whose name is zeros ends the search: it lies in space that a recorder reserved and never
-    wrote.
+    plain ones.
 
     Args:
         file: at its beginning; the first `HEAD_BYTES` tell whether it is plain. size: bytes of the whole file.
     """
-    start, form, long_size, is_plain = file.read(12), (0, 0, 0, 0, 1, 0), None, True
+    start, form, long_size, is_plain = file.read(12), (0, 0, 0, 0, 1, 0), _MOST_BYTES, True
     if start[:4] not in (b"RIFF", b"RF64") or start[8:] != b"WAVE":
         return None
     for number, (name, claimed) in enumerate(_chunks(file)):
@@ -80,11 +74,6 @@ def read_wav(file: BinaryIO, size: int) -> Wav | None:
         return None
     tag, channels, rate, byte_rate, block_align, bits = form
     available, is_riff = size - offset, start[:4] == b"RIFF"
-    streamed = is_riff and available > 0 and claimed in (0, _MOST_BYTES)
-    if streamed and claimed == 0:
-        streamed = not _chunks_follow(file, size)
-    if not is_riff and claimed == _MOST_BYTES and long_size is not None:
-        claimed = long_size
     is_plain = (
         is_plain
         and start[:8] == struct.pack("<4sI", b"RIFF", (size - 8) % 2**32)
@@ -95,20 +84,30 @@ def read_wav(file: BinaryIO, size: int) -> Wav | None:
         and 0 < claimed == available
         and claimed % block_align == 0
     )
-    return Wav(channels, rate, max(1, block_align), bits, offset, claimed, available, streamed, is_plain)
+    left_out = claimed == _MOST_BYTES or (claimed == 0 and not _chunks_follow(file, size))
+    streamed = is_riff and available > 0 and left_out
+    if streamed:
+        n_bytes, claimed = min(available, _MOST_BYTES), available
+    else:
+        claimed = long_size if claimed == _MOST_BYTES else claimed
+        n_bytes = min(available, claimed)
+    return Wav(channels, rate, max(1, block_align), bits, offset, n_bytes, claimed > n_bytes, streamed, is_plain)
 
 
 def head_with_sizes(file: BinaryIO, wav: Wav) -> bytes:
     """The bytes of a streamed wav before its samples, with the two sizes filled in."""
     file.seek(0)
     head = bytearray(file.read(wav.offset))
-    struct.pack_into("<I", head, 4, min(wav.offset + wav.available - 8, _MOST_BYTES))
+    struct.pack_into("<I", head, 4, min(wav.offset + wav.n_bytes - 8, _MOST_BYTES))
     struct.pack_into("<I", head, wav.offset - 4, wav.n_samples * wav.block_align)
     return bytes(head)
 
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """Name and size of each chunk from here on; whoever asks for the next has moved the file to it."""
+    """Name and size of each chunk from here on; whoever asks for the next has moved the file to it.
+
+    A name of zeros ends them: it lies in space that a recorder reserved and never wrote.
+    """
     for _ in range(_MOST_CHUNKS):
         header = file.read(8)
         if len(header) < 8 or header[:4] == bytes(4):

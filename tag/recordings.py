@@ -78,4 +78,5 @@ def featurized(
     clips.insert(3, "manually_verified", pd.Series(pd.NA, index=clips.index, dtype="Int8"))
     todo, _ = run(Dataset(open_storage("/"), clips), open_storage(folder), list(specifications), Options())
     summary = summarize(todo)
-    return open_cache(folder), {int(row): summary.reasons[row] for row in summary.failed}
+    slots = todo.clips["slot"].to_numpy()
+    return open_cache(folder), {int(row): summary.reasons[slots[row]] for row in summary.failed}

@@ -15,8 +15,6 @@ import warnings
 from collections.abc import Iterator
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from cache.storage import Storage
 from common import EarmarkError
@@ -24,7 +22,9 @@ from common.text import listed
 
 _MOST_COLUMNS = 1000
 _OURS = ("clip", "split", "file", "slot")  # columns of ours; a CSV's own of these names get csv_ before them
-_OUTSIDE = r"^/|(^|/)\.\.(/|$)|^(\./+)*\.?$|\x00"  # absolute, with a step up, the folder itself, or no name at all
+_OUTSIDE = (
+    r"^/|(?:^|/)\.\.(?:/|$)|^(?:\./+)*\.?$|\x00"  # absolute, with a step up, the folder itself, or no name at all
+)
 
 
 class DatasetError(EarmarkError):
@@ -70,15 +70,13 @@ def _read(folder: Storage, csv: str) -> pd.DataFrame:
     data = folder.read(csv)
     n_columns = re.match(rb"[^\r\n]*", data).group().count(b",") + 1
     if n_columns > _MOST_COLUMNS:
-        raise DatasetError(
-            f"{where}: must have at most {_MOST_COLUMNS:,} columns, got {n_columns:,}; leave some out"
-        )
+        what = f"must have at most {_MOST_COLUMNS:,} columns, got {n_columns:,}"
+        raise DatasetError(f"{where}: {what}; leave some out")
+    form = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig", "index_col": False}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows longer than the header
-            return pd.read_csv(
-                io.BytesIO(data), dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False
-            ).fillna("")
+            return pd.read_csv(io.BytesIO(data), **form).fillna("")
     except (ValueError, pd.errors.ParserWarning) as error:  # pandas' own errors are ValueErrors
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
         if quote := re.search(r"EOF inside string starting at row (\d+)", reason):
@@ -93,7 +91,7 @@ def _read(folder: Storage, csv: str) -> pd.DataFrame:
 def _check_line_breaks(where: str, rows: pd.DataFrame) -> None:
     """A quote too many swallows rows up to the next one: what is left of it is a value with line breaks."""
     for column in rows.columns:
-        for row in _rows_where(pc.match_substring_regex(_text(rows[column]), "[\r\n]")):
+        for row in _first(rows[column].str.contains("[\r\n]")):
             raise DatasetError(
                 f"{where}: row {row + 1} ({rows['fname'].iloc[row][:80]!r}) has a line break in its column "
                 f"{column}, as if a quote were not closed; close the quote, or remove the line break"
@@ -101,17 +99,17 @@ def _check_line_breaks(where: str, rows: pd.DataFrame) -> None:
 
 
 def _check_names(where: str, names: pd.Series) -> None:
-    for row in _rows_where(pc.match_substring_regex(_text(names), _OUTSIDE)):
+    for row in _first(names.str.contains(_OUTSIDE)):
         raise DatasetError(
             f"{where}: row {row + 1}: fname must be a path inside the folder of its clips, got "
             f"{names.iloc[row]!r}; correct or remove the row"
         )
-    for name in names[names.duplicated()].head(1):
-        raise DatasetError(f"{where}: each clip must be listed once, got {name} twice; remove one row")
+    for row in _first(names.duplicated()):
+        raise DatasetError(f"{where}: each clip must be listed once, got {names.iloc[row]} twice; remove one row")
 
 
 def _check_labels(where: str, names: pd.Series, labels: pd.Series) -> None:
-    for row in (labels.str.strip() == "").to_numpy().nonzero()[0][:1]:
+    for row in _first(labels.str.strip() == ""):
         raise DatasetError(
             f"{where}: label of {names.iloc[row]} (row {row + 1}) must not be empty, got {labels.iloc[row]!r}; "
             "give it one"
@@ -131,7 +129,7 @@ def _verified(where: str, rows: pd.DataFrame) -> pd.Series:
         return pd.Series(pd.NA, index=rows.index, dtype="Int8")
     given = rows["manually_verified"].str.strip()
     known = given.map({"0": 0, "1": 1, "": pd.NA})
-    for row in (known.isna() & (given != "")).to_numpy().nonzero()[0][:1]:
+    for row in _first(known.isna() & (given != "")):
         raise DatasetError(
             f"{where}: manually_verified of {rows['fname'].iloc[row]} must be 0, 1 or blank, "
             f"got {given.iloc[row]!r}; correct it"
@@ -151,9 +149,6 @@ def _with_our_names(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.rename(columns=renamed)
 
 
-def _text(column: pd.Series) -> pa.Array:
-    return pa.array(column, pa.large_string())
-
-
-def _rows_where(found: pa.BooleanArray) -> list[int]:
-    return pc.indices_nonzero(found).to_pylist()[:1]
+def _first(found: pd.Series) -> list[int]:
+    """The number of the first row that was found, if any."""
+    return found.to_numpy().nonzero()[0][:1].tolist()

@@ -8,8 +8,6 @@ import numpy as np
 from cache.specification import LogmelSpecification, MfccSpecification
 from featurize.features.mel import mel_power
 
-INPUT = "mel"
-
 
 def logmel(samples: np.ndarray, sample_rate: int, n_mels: int = 64, top_db: float = 80.0) -> np.ndarray:
     """Log-mel frames of a clip in dB; what is more than top_db below the clip's maximum is raised to there.
@@ -28,12 +26,7 @@ def logmel(samples: np.ndarray, sample_rate: int, n_mels: int = 64, top_db: floa
     """
     specification = LogmelSpecification(n_mels, sample_rate, top_db=top_db)
     power = mel_power(samples, sample_rate, (n_mels,))
-    return features(specification, power, largest(power))
-
-
-def largest(block: np.ndarray) -> float:
-    """The greatest power, 0 for no frames."""
-    return float(block.max()) if len(block) else 0.0
+    return features(specification, power, float(power.max(initial=0)))
 
 
 def value(specification: LogmelSpecification, power: float) -> float:

@@ -14,10 +14,8 @@ import numpy as np
 import scipy.fft
 
 from cache.specification import MfccSpecification
-from featurize.features.logmel import INPUT, largest, log_power, lowest_power
+from featurize.features.logmel import log_power, lowest_power
 from featurize.features.mel import GRAIN, mel_power
-
-__all__ = ["INPUT", "features", "largest", "mfcc", "value"]
 
 
 def mfcc(
@@ -39,7 +37,7 @@ def mfcc(
     """
     specification = MfccSpecification(n_mfcc, sample_rate, n_mels=n_mels, top_db=top_db)
     power = mel_power(samples, sample_rate, (n_mels,))
-    return features(specification, power, largest(power))
+    return features(specification, power, float(power.max(initial=0)))
 
 
 def value(specification: MfccSpecification, power: float) -> float:

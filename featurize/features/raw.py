@@ -4,7 +4,6 @@ import numpy as np
 
 from cache.specification import RawSpecification
 
-INPUT = "waveform"
 _FULL = 32767  # the peak's int16 value
 _SILENT = np.finfo(np.float32).tiny * _FULL  # a peak below has a scale that float32 does not hold to full precision
 
@@ -23,13 +22,8 @@ def quantise(samples: np.ndarray) -> tuple[np.ndarray, float]:
     array([ 16384, -32767,   8192], dtype=int16)
     """
     specification = RawSpecification(dtype="int16")
-    peak = largest(samples)
+    peak = float(np.abs(samples).max(initial=0))
     return features(specification, samples, peak), value(specification, peak)
-
-
-def largest(block: np.ndarray) -> float:
-    """The peak of samples, 0 for none."""
-    return float(max(block.max(), -block.min())) if len(block) else 0.0
 
 
 def value(specification: RawSpecification, peak: float) -> float:

@@ -52,10 +52,9 @@ def featurized(path, header, folder):
     """Run a job on it; the statuses. Nothing is written outside its stores, nothing beyond what was filled."""
     plan = pd.DataFrame({"native_samples": [header.native_samples], "native_rate": [header.native_rate]})
     stat = path.stat()
-    place = (open_storage(path.parent), path.name)
-    slot = Slot(0, *place, stat.st_size, stat.st_mtime_ns, "", header, (0,) * len(SPECIFICATIONS))
-    targets = tuple(Target(open_storage(folder / s.name), s) for s in SPECIFICATIONS)
-    receipts = run_job(Job(0, int(chunks_per_slot(plan)[0]), (slot,), targets))
+    slot = Slot(0, path.name, stat.st_size, stat.st_mtime_ns, "", header)
+    targets = tuple(Target(open_storage(folder / s.name), s, {0: 0}) for s in SPECIFICATIONS)
+    receipts = run_job(Job(0, int(chunks_per_slot(plan)[0]), open_storage(path.parent), (slot,), targets))
     for target, receipt in zip(targets, receipts, strict=True):
         result, s = receipt.slots[0], target.specification
         assert result.length <= s.capacity(header.native_samples, header.native_rate), "beyond its capacity"

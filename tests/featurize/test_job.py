@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import soundfile as sf
 import soxr
+import xxhash
 
 import featurize.job
 from cache import LogmelSpecification, MfccSpecification, RawSpecification, Status
 from cache.layout import feature_chunk_key
 from cache.receipts import checksum, read_receipt
 from cache.storage import open_storage
-from featurize.decode import HELD_BYTES, Header, Recording, digest, read_header
+from featurize.decode import HELD_BYTES, Header, Recording, read_header
 from featurize.features.logmel import logmel
 from featurize.features.mfcc import mfcc
 from featurize.job import Job, Slot, StoppedError, Target, computed_by, run_job
@@ -39,26 +40,30 @@ def clips(data, noise):
     return paths
 
 
+def digest(path):
+    return xxhash.xxh3_128_hexdigest(path.read_bytes())
+
+
 def job_of(paths, cache, specifications=(RAW, MFCC), n_chunks=1, stop_on_error=False, targets=None, **changes):
     """A job of these recordings as they are now, one after another in group 3."""
-    slots, offsets = [], [0] * len(specifications)
+    slots, ends, offsets = [], [0] * len(specifications), [{} for _ in specifications]
     for number, path in enumerate(paths, start=7):
         stat, header = os.stat(path), read_header(path)
         slot = Slot(
             number=number,
-            folder=open_storage(path.parent),
             file=path.name,
             size=stat.st_size,
             mtime_ns=stat.st_mtime_ns,
             digest="",
             header=header,
-            offsets=tuple(offsets),
         )
         slots.append(replace(slot, **changes))
-        room = [int(s.capacity(header.native_samples, header.native_rate)) for s in specifications]
-        offsets = [offset + more for offset, more in zip(offsets, room, strict=True)]
-    targets = targets or [Target(open_storage(cache / s.name), s) for s in specifications]
-    return Job(3, n_chunks, tuple(slots), tuple(targets), stop_on_error)
+        for i, specification in enumerate(specifications):
+            offsets[i][number] = ends[i]
+            ends[i] += int(specification.capacity(header.native_samples, header.native_rate))
+    stores = [open_storage(cache / specification.name) for specification in specifications]
+    targets = targets or map(Target, stores, specifications, offsets)
+    return Job(3, n_chunks, open_storage(paths[0].parent), tuple(slots), tuple(targets), stop_on_error)
 
 
 def features_of(target, n_chunks=1):
@@ -104,7 +109,8 @@ def test_the_features_are_those_of_the_functions_on_arrays(clips, tmp_path):
     raw, mfccs, logmels = run_job(job)
     for number, path in enumerate(clips):
         samples, rate = sf.read(path, dtype="float32")
-        begins, results = job.slots[number].offsets, [receipt.slots[number] for receipt in (raw, mfccs, logmels)]
+        begins = [target.offsets[job.slots[number].number] for target in job.targets]
+        results = [receipt.slots[number] for receipt in (raw, mfccs, logmels)]
         parts = [
             features_of(target)[begin : begin + result.length]
             for target, begin, result in zip(job.targets, begins, results, strict=True)
@@ -146,8 +152,9 @@ def test_a_recording_that_cannot_be_read_or_decoded_fails_alone(data, clips, tmp
     (data / "gone.wav").write_bytes(clips[0].read_bytes())
     job = job_of([clips[0], data / "text.raw", data / "gone.wav", clips[2]], tmp_path)
     (data / "gone.wav").unlink()
-    slots = (*job.slots, replace(job.slots[0], number=20, file="a" * 300, offsets=(3000, 3000)))
-    for receipt in run_job(replace(job, slots=slots)):
+    slots = (*job.slots, replace(job.slots[0], number=20, file="a" * 300))
+    targets = tuple(replace(target, offsets={**target.offsets, 20: 3000}) for target in job.targets)
+    for receipt in run_job(replace(job, slots=slots, targets=targets)):
         assert [result.status for result in receipt.slots] == [
             Status.OK,
             *[Status.FAILED] * 2,
@@ -220,7 +227,7 @@ def test_a_damaged_slot_is_computed_again_and_the_others_stay(clips, tmp_path, d
     receipts = run_job(job)
     job = replace(job, slots=tuple(replace(slot, digest=digest(clips[i])) for i, slot in enumerate(job.slots)))
     decoded.clear()
-    damage(job.targets[0], job.slots[1].offsets[0] + 5)
+    damage(job.targets[0], job.targets[0].offsets[8] + 5)
     clips[0].unlink()
     clips[2].write_text("another recording")
     assert run_job(again(job, receipts)) == receipts and decoded == [digest(clips[1])]
@@ -238,7 +245,7 @@ def test_a_damaged_slot_whose_recording_is_gone_or_changed_fails_alone(clips, tm
     receipts = run_job(job)
     job = replace(job, slots=tuple(replace(slot, digest=digest(clips[i])) for i, slot in enumerate(job.slots)))
     before = features_of(job.targets[1]).copy()
-    damage(job.targets[1], job.slots[1].offsets[1] + 1)
+    damage(job.targets[1], job.targets[1].offsets[8] + 1)
     lose(clips[1])
     raw, mfccs, logmels = run_job(again(job, receipts))
     assert (raw, logmels) == (receipts[0], receipts[2])
@@ -246,7 +253,7 @@ def test_a_damaged_slot_whose_recording_is_gone_or_changed_fails_alone(clips, tm
     assert (
         mfccs.slots[1].status == Status.FAILED and mfccs.slots[1].retry and mfccs.slots[1].reason.startswith(reason)
     )
-    begin, end = job.slots[1].offsets[1], job.slots[2].offsets[1]
+    begin, end = job.targets[1].offsets[8], job.targets[1].offsets[9]
     before[begin:end] = 0
     np.testing.assert_array_equal(features_of(job.targets[1]), before)
 
@@ -280,10 +287,7 @@ def test_a_failure_that_can_be_tried_again_is(clips, tmp_path):
 def test_results_of_slots_that_the_job_does_not_name_stay(clips, tmp_path):
     job = job_of(clips, tmp_path)
     receipts = run_job(job)
-    others = [{slot.number: slot.offsets[i] for slot in job.slots[1:]} for i in range(2)]
-    smaller = again(job, receipts, again={7}, slots=job.slots[:1])
-    targets = tuple(replace(target, others=where) for target, where in zip(smaller.targets, others, strict=True))
-    assert run_job(replace(smaller, targets=targets)) == receipts
+    assert run_job(again(job, receipts, again={7}, slots=job.slots[:1])) == receipts
 
 
 @pytest.fixture

@@ -47,10 +47,11 @@ def test_blocks_of_any_size_give_the_bits_of_the_whole(rates, size):
     np.testing.assert_array_equal(np.concatenate(found), Resampler(*rates).push(samples, last=True))
 
 
+@pytest.mark.parametrize("size", [1, 4, 100])
 @pytest.mark.parametrize(("start", "stop"), [(0, 20), (3, 17), (5, 10), (7, 7), (19, 20)])
-def test_a_part_of_the_blocks_is_cut_out(start, stop):
+def test_a_part_of_the_blocks_is_cut_out(start, stop, size):
     blocks = np.split(np.arange(20), [5, 6, 15])
-    assert np.concatenate(list(cut(blocks, start, stop))).tolist() == list(range(start, stop))
+    assert np.concatenate(list(cut(blocks, start, stop, size))).tolist() == list(range(start, stop))
 
 
 def envelope(*levels, n=3000):

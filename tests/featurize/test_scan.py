@@ -7,12 +7,16 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import soundfile as sf
+import xxhash
 
 from cache.layout import empty_plan
 from cache.storage import open_storage
 from featurize.datasets import Dataset, read_dataset
-from featurize.decode import digest
 from featurize.scan import ABSENT, UNREADABLE, Recordings, equal_recordings, merge_clips, scan
+
+
+def digest(path):
+    return xxhash.xxh3_128_hexdigest(path.read_bytes())
 
 
 @pytest.fixture
@@ -64,6 +68,14 @@ def test_a_file_that_is_as_it_once_was_finds_its_old_slot(dataset, plan):
     path.write_bytes(before)
     os.utime(path, ns=(stat.st_mtime_ns, stat.st_mtime_ns))
     assert scan(dataset, changed, Recordings(dataset.folder)).slots.tolist() == [0, 1, 2]
+
+
+def test_a_file_that_was_touched_and_cannot_be_read_keeps_its_slot(dataset, plan):
+    os.utime(dataset.folder.path("audio_train/1.wav"), ns=(5, 5))
+    recordings = Recordings(dataset.folder)
+    recordings.digest = lambda file: None
+    found = scan(dataset, plan, recordings)
+    assert found.slots.tolist() == [0, 1, 2] and found.plan.equals(plan)
 
 
 def test_a_file_that_is_gone_keeps_its_slot_and_is_named(dataset, plan):

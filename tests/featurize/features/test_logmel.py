@@ -6,7 +6,8 @@ import pytest
 import soundfile as sf
 
 from cache.specification import LogmelSpecification
-from featurize.features.logmel import largest, logmel, value
+from featurize.features import largest
+from featurize.features.logmel import logmel, value
 from featurize.features.mel import mel_power
 
 

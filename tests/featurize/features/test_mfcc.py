@@ -6,8 +6,9 @@ import pytest
 import soundfile as sf
 
 from cache.specification import MfccSpecification
+from featurize.features import largest
 from featurize.features.mel import GRAIN, HOP, N_FFT, mel_power
-from featurize.features.mfcc import features, largest, mfcc, value
+from featurize.features.mfcc import features, mfcc, value
 
 RATE, N_MFCC = 44100, 40
 

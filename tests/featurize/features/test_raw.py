@@ -5,7 +5,8 @@ import pytest
 import soundfile as sf
 
 from cache.specification import RawSpecification
-from featurize.features.raw import features, largest, quantise, value
+from featurize.features import largest
+from featurize.features.raw import features, quantise, value
 
 
 def assert_half_a_step(samples):
