@@ -22,8 +22,8 @@ $(VENV)/ready: requirements.lock pyproject.toml
 demo: $(VENV)/ready
 	test -e demo/data/train.csv || rm -rf demo/data
 	$(RUN) -m featurize $$(test -e demo/data || echo --demo) --data demo/data $(DEMO)
-	$(RUN) -m train conv1d $(DEMO) --folds 2 --epochs 40 --batch-size 8 --seconds 1
-	$(RUN) -m train conv2d $(DEMO) --folds 2 --epochs 40 --batch-size 8 --seconds 1
+	$(RUN) -m train conv1d $(DEMO) --folds 2 --epochs 30 --batch-size 8 --seconds 1
+	$(RUN) -m train conv2d $(DEMO) --folds 2 --epochs 30 --batch-size 8 --seconds 1
 	$(RUN) -m ensemble --both $(DEMO)
 	$(RUN) -m report $(DEMO)
 

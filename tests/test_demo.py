@@ -9,6 +9,7 @@ import jupytext
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 from nbclient import NotebookClient
 
 from ensemble import open_predictions
@@ -16,18 +17,23 @@ from ensemble.combine import combined_oof
 from ensemble.metrics import accuracy
 
 ROOT = Path(__file__).resolve().parents[1]
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder in which the Makefile's demo has run, by this interpreter."""
-    folder = tmp_path_factory.mktemp("demo")
+    """A folder in which the Makefile's demo has run, by this interpreter; once for all workers of xdist."""
+    folder = tmp_path_factory.getbasetemp() / "demo"
+    if run := os.environ.get("PYTEST_XDIST_TESTRUNUID"):
+        folder = tmp_path_factory.getbasetemp().parent / f"demo-{run}"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = ["make", "-f", ROOT / "Makefile", "-o", ".venv/ready", f"RUN={sys.executable}", "demo"]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "report.html" in done.stdout.splitlines()[-2] and "suspects.csv" in done.stdout.splitlines()[-1]
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            assert "report.html" in done.stdout.splitlines()[-2] and "suspects.csv" in done.stdout.splitlines()[-1]
     return folder
 
 

@@ -39,11 +39,6 @@ def test_killed_at_every_write(three_clips, tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments(every_kind, tmp_path):
-    kills("moments", every_kind, tmp_path, 8, 1001)
-
-
-@pytest.mark.slow
 def test_killed_at_every_write_of_every_kind(every_kind, tmp_path):
     assert kills("writes", every_kind, tmp_path, 1) > 80
 

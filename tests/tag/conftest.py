@@ -19,7 +19,7 @@ from train.settings import settings_for
 from train.split import assign_folds
 
 RATE = 8000
-SPECIFICATIONS = [RawSpecification(4000), MfccSpecification(20, RATE), LogmelSpecification(24, RATE, trim_db=40.0)]
+SPECIFICATIONS = [RawSpecification(4000), MfccSpecification(40, RATE), LogmelSpecification(32, RATE, trim_db=40.0)]
 
 
 @pytest.fixture(scope="session")
