@@ -36,7 +36,6 @@ def test_test_clips_get_the_runs_own_test_predictions(train_net, recordings, mod
         ("conv1d", {"preset": "notebook"}),
         ("conv2d", {"features": "mfcc", "preset": "notebook"}),
         ("conv2d", {"features": "logmel"}),
-        ("mobilenet", {"features": "mfcc"}),
         ("mobilenet", {"features": "logmel"}),
     ],
 )
