@@ -26,7 +26,8 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.getbasetemp() / "demo"
     if run := os.environ.get("PYTEST_XDIST_TESTRUNUID"):
         folder = tmp_path_factory.getbasetemp().parent / f"demo-{run}"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # of make test
+    environment["PYTHONPATH"] = str(ROOT)
     command = ["make", "-f", ROOT / "Makefile", "-o", ".venv/ready", f"RUN={sys.executable}", "demo"]
     with FileLock(f"{folder}.lock"):
         if not folder.exists():

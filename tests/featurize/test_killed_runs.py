@@ -44,5 +44,5 @@ def test_killed_at_every_write_of_every_kind(every_kind, tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_at_a_hundred_random_moments(every_kind, tmp_path):
-    kills("moments", every_kind, tmp_path, 100, 1)
+def test_killed_at_fifty_random_moments(every_kind, tmp_path):
+    kills("moments", every_kind, tmp_path, 50, 1)
