@@ -115,10 +115,6 @@ def check(settings: Settings) -> None:
         value = getattr(segments, name)
         if value is not None and not low <= value <= high:
             raise RecordingsError(f"--{name} must be {low} to {high:,}, got {value}; see --help")
-    if segments.hop and segments.window and segments.hop > segments.window:
-        raise RecordingsError(
-            f"--hop must be at most --window ({segments.window}), or parts are never heard, got {segments.hop}"
-        )
     if not segments.timeline and (used := [name for name in ("audacity", "raven") if name in given]):
         raise RecordingsError(f"--{used[0]} needs --timeline, which gives segments; give both")
     if len(given) > 1:

@@ -16,6 +16,7 @@ import pandas as pd
 import soundfile as sf
 
 from cache import Cache, Status
+from common import EarmarkError
 from ensemble import PredictionsError, open_predictions
 from ensemble.calibration import fit_temperature, reliability_table, tempered, tempered_out_of_fold
 from ensemble.combine import combined_oof, geometric_mean, refuse_misfits
@@ -153,14 +154,18 @@ class Tagger:
         Args:
             begin: shows progress, in windows times folds.
         Raises:
-            RecordingsError: the recording cannot be decoded or read.
+            RecordingsError: the recording cannot be decoded or read. EarmarkError: a hop longer than a window.
         """
+        window_s = settings.window_s or max(net.window_s for net in self.nets)
+        hop_s = settings.hop_s or window_s / 2
+        if hop_s > window_s:
+            raise EarmarkError(
+                f"--hop must be at most --window, {window_s:g} s, or parts are never heard, got {hop_s:g}"
+            )
         with self._featurized([path]) as (cache, recordings):
             seconds, problem = recordings.loc[0, ["seconds", "problem"]]
             if recordings["failed"][0]:
                 raise RecordingsError(problem)
-            window_s = settings.window_s or max(net.window_s for net in self.nets)
-            hop_s = settings.hop_s or window_s / 2
             starts = window_starts(seconds, window_s, hop_s)
             cuts, found = [net.offsets(starts, window_s) for net in self.nets], []
             n_folds = [len(net.folder.finished) for net in self.nets]

@@ -60,7 +60,11 @@ def test_several_recordings_have_a_column_that_names_them(command, sound, tmp_pa
         (["x.wav", "--raven", "-"], "--raven needs --timeline, which gives segments; give both"),
         (["x.wav", "--csv", "a", "--jsonl", "b"], "give one of --csv, --jsonl, got 2"),
         (["x.wav", "--timeline", "--threshold", "2"], "--threshold must be 0 to 1, got 2.0"),
-        (["x.wav", "--timeline", "--window", "1", "--hop", "2"], "--hop must be at most --window"),
+        (["x.wav", "--timeline", "--window", "1", "--hop", "2"], "--hop must be at most --window, 1 s, or parts"),
+        (
+            ["x.wav", "--timeline", "--hop", "3.5"],
+            "--hop must be at most --window, 3 s, or parts are never heard, got 3.5",
+        ),
         (["x.wav", "--name", ".."], "--name must be one plain folder name, got '..'"),
         (["x.wav", "y.wav", "--timeline", "--raven", "-"], "--raven must be given one recording, got 2"),
         (["x.wav", "--csv", "."], ".: output must be a file, got a folder"),
