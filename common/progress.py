@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -24,10 +25,12 @@ class Steps:
         self._task = bar.add_task(name, total=total, state="")
         self._done, self._started = 0.0, time.monotonic()
         self._line_at = self._started
+        self._lock = Lock()
 
     def advance(self, amount: float, note: str = "") -> None:
-        """So much more is done; note: what else the line says, for example a second rate."""
-        self._done += amount
+        """So much more is done; note: what else the line says, for example a second rate. Threads may share it."""
+        with self._lock:
+            self._done += amount
         rate = self._rate() + (f", {note}" if note else "")
         left = duration(self._seconds() * max(0.0, self._total / max(self._done, 1e-9) - 1))
         self._bar.update(self._task, completed=self._done, state=f"{rate}, {left} left")

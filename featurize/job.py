@@ -8,7 +8,7 @@ numbers that all of its features depend on, once for the features. Both give the
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -86,7 +86,12 @@ class Job:
         return sum(slot.header.native_samples / max(1, slot.header.native_rate) for slot in self.slots)
 
 
-def run_job(job: Job, durable: bool = False, before_commit: Callable[[], None] = lambda: None) -> list[Receipt]:
+def run_job(
+    job: Job,
+    durable: bool = False,
+    before_commit: Callable[[], None] = lambda: None,
+    on_sound: Callable[[float], None] = lambda seconds: None,
+) -> list[Receipt]:
     """Fill a group's chunks and write them, and their receipts, one for each target.
 
     A slot whose recording cannot be decoded gets the status FAILED and the reason. Where a recording cannot be
@@ -96,6 +101,7 @@ def run_job(job: Job, durable: bool = False, before_commit: Callable[[], None] =
     Args:
         durable: as in `Storage.write`.
         before_commit: called when all is computed, before anything counts; what it raises keeps all as it was.
+        on_sound: called with the seconds of sound that were gone through, of a long clip block by block.
     Raises:
         StoppedError: a clip failed and the job was to stop at that.
         OSError: a chunk or a receipt could not be written.
@@ -115,7 +121,7 @@ def run_job(job: Job, durable: bool = False, before_commit: Callable[[], None] =
         recordings = stack.enter_context(closing(each(fetch, lacking, job.data, _FETCHED)))
         for slot, recording in zip(lacking, recordings, strict=True):
             of_slot = [output for output in outputs if output.lacks(slot)]
-            _fill(slot, recording, of_slot)
+            _fill(slot, recording, of_slot, on_sound)
             results = (output.results[slot.number] for output in of_slot)
             failed = [result for result in results if result.status == Status.FAILED or result.retry]
             if job.stop_on_error and failed:
@@ -197,7 +203,9 @@ def _fetch(data: Storage, buffers: Buffers, slot: Slot) -> Recording | ReadError
         return ReadError.of(error)
 
 
-def _fill(slot: Slot, recording: Recording | ReadError, outputs: list[_Output]) -> None:
+def _fill(
+    slot: Slot, recording: Recording | ReadError, outputs: list[_Output], on_sound: Callable[[float], None]
+) -> None:
     """Decode a slot's recording once and write its features to each output."""
     digest = slot.digest
     try:
@@ -207,9 +215,10 @@ def _fill(slot: Slot, recording: Recording | ReadError, outputs: list[_Output]) 
             digest, found = recording.digest, (recording.size, recording.mtime_ns)
             if digest != slot.digest if slot.digest else found != (slot.size, slot.mtime_ns):
                 raise ReadError("changed since it was planned; touch it and run featurize again to take it in")
-            for trim_db in {output.specification.trim_db: None for output in outputs}:
+            trims = {output.specification.trim_db: None for output in outputs}
+            for trim_db in trims:
                 alike = [output for output in outputs if output.specification.trim_db == trim_db]
-                _compute(slot, recording, trim_db, alike)
+                _compute(slot, recording, trim_db, alike, lambda seconds: on_sound(seconds / len(trims)))
         return
     except (DecodeError, ReadError) as error:
         reason, retry = str(error), isinstance(error, ReadError)
@@ -220,10 +229,16 @@ def _fill(slot: Slot, recording: Recording | ReadError, outputs: list[_Output]) 
             output.fail(slot, digest, reason, retry)
 
 
-def _compute(slot: Slot, recording: Recording, trim_db: float | None, outputs: list[_Output]) -> None:
+def _compute(
+    slot: Slot,
+    recording: Recording,
+    trim_db: float | None,
+    outputs: list[_Output],
+    on_sound: Callable[[float], None],
+) -> None:
     """Write the features of outputs that trim alike: one pass for their largest numbers, one for the features."""
     output_of = {output.specification: output for output in outputs}
-    passes = _passes(recording, trim_db, list(output_of))
+    passes = _passes(recording, trim_db, list(output_of), on_sound)
     for output in outputs:
         output.largest = 0.0
     for specification, block in passes():
@@ -240,7 +255,10 @@ def _compute(slot: Slot, recording: Recording, trim_db: float | None, outputs: l
 
 
 def _passes(
-    recording: Recording, trim_db: float | None, specifications: list[Specification]
+    recording: Recording,
+    trim_db: float | None,
+    specifications: list[Specification],
+    on_sound: Callable[[float], None],
 ) -> Callable[[], Iterable[tuple[Specification, np.ndarray]]]:
     """A function that goes through a recording and gives what `inputs` gives, each time it is called."""
     rate, n_samples = recording.sample_rate, recording.header.native_samples
@@ -250,7 +268,14 @@ def _passes(
         if trim_db is not None:
             samples = samples[slice(*sounding([samples], trim_db))]
         whole = list(inputs([samples], rate, specifications))
+        on_sound(n_samples / max(1, rate))
         return lambda: whole
     start, stop = (0, n_samples) if trim_db is None else sounding(recording.blocks(), trim_db)
     size = max(1, BLOCK_SAMPLES * n_samples // most_samples)
-    return lambda: inputs(cut(recording.blocks(), start, stop, size), rate, specifications)
+
+    def heard() -> Iterator[np.ndarray]:
+        for block in recording.blocks():
+            yield block
+            on_sound(len(block) / rate / 2)  # of two passes
+
+    return lambda: inputs(cut(heard(), start, stop, size), rate, specifications)

@@ -56,11 +56,13 @@ def run(
     options: Options,
     on_plan: Callable[[Todo], None] = lambda todo: None,
     on_job: Callable[[Job], None] = lambda job: None,
+    on_sound: Callable[[float], None] = lambda seconds: None,
 ) -> tuple[Todo, float]:
     """Bring a cache up to date with its dataset.
 
     Args:
         cache: made if need be. on_plan: called with the work before any is done. on_job: called after each job.
+        on_sound: in threads, called with the seconds of sound that were gone through, also within a job.
     Returns:
         the work done, its stores' receipts read again, and the seconds that the jobs took.
     Raises:
@@ -83,7 +85,7 @@ def run(
         for store in todo.stores:
             writer.update_store(store.specification, todo.scan.plan, store.receipts, store.versions, durable)
         started = time.monotonic()
-        with closing(_run_jobs(todo, options, writer.hold, cluster)) as done:
+        with closing(_run_jobs(todo, options, writer.hold, cluster, on_sound)) as done:
             for job in done:
                 on_job(job)
         seconds = time.monotonic() - started
@@ -125,13 +127,17 @@ def _cluster(options: Options) -> AbstractContextManager:
     return Cluster(options.scheduler)
 
 
-def _run_jobs(todo: Todo, options: Options, hold: Hold, cluster) -> Iterator[Job]:
+def _run_jobs(
+    todo: Todo, options: Options, hold: Hold, cluster, on_sound: Callable[[float], None]
+) -> Iterator[Job]:
     function = partial(run_job, durable=options.fsync)
     if cluster is not None:
         from featurize.on_dask import run_on_cluster
 
         return run_on_cluster(cluster, function, todo.jobs, hold, todo.dataset.folder)
     function = partial(function, before_commit=hold.check)
+    if options.engine == "threads":
+        function = partial(function, on_sound=on_sound)
     return run_jobs(function, todo.jobs, options.jobs or cpu_count(), options.engine)
 
 

@@ -6,8 +6,8 @@ if __name__ == "__main__":
     refuse_hidden_packages()  # before anything of ours is imported
 
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -156,8 +156,7 @@ def _tag(command: Command, settings: Settings, paths: list[Path], kind: str, pla
     if settings.segments.timeline:
         tags, failed = _timelines(command, tagger, paths, settings.segments)
     else:
-        with ExitStack() as shown:
-            tags = tagger.table(tagger.tagged(paths, _begin(shown)))
+        tags = tagger.table(tagger.tagged(paths, _shown))
         failed = {row.recording: row.problem for row in tags.itertuples() if not row.label_1}
         for row in tags.itertuples():
             if row.problem and row.label_1:
@@ -181,22 +180,25 @@ def _timelines(
     """The segments of every recording, and why recordings failed."""
     timeline, found, failed = Timeline(given.window, given.hop, given.threshold, given.merge), [], {}
     for path in paths:
-        command.say(f"{path}: is decoded, then heard")
-        with ExitStack() as shown:
-            try:
-                tags = tagger.timeline(path, timeline, _begin(shown))
-            except RecordingsError as error:
-                failed[str(path)] = str(error)
-                continue
+        if len(paths) > 1:
+            command.say(f"{path}")
+        try:
+            tags = tagger.timeline(path, timeline, _shown)
+        except RecordingsError as error:
+            failed[str(path)] = str(error)
+            continue
         if len(paths) > 1:
             tags.insert(0, "recording", str(path))
         found.append(tags)
     return pd.concat(found or [segments_table([])], ignore_index=True), failed
 
 
-def _begin(shown: ExitStack) -> Callable[[int], Callable[[int], None]]:
-    """A function that begins a progress bar of so many predictions, which ends with shown."""
-    return lambda n_predictions: shown.enter_context(progress("tag", n_predictions, "predictions")).advance
+@contextmanager
+def _shown(step: str, total: float) -> Iterator[Callable[[float], None]]:
+    """A progress bar of a step of the tagger's."""
+    unit = ("min", 60) if step == "decode" else ("predictions", 1)
+    with progress(step, total, *unit) as steps:
+        yield steps.advance
 
 
 def _given(out: Output) -> dict[str, Path]:

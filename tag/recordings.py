@@ -6,7 +6,8 @@ a short one.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 
 import pandas as pd
@@ -19,10 +20,21 @@ from featurize.datasets import Dataset
 from featurize.run import run
 from featurize.settings import Options
 from featurize.summary import summarize
+from featurize.todo import Todo
 
 SUFFIXES = frozenset(
     ".aif .aifc .aiff .au .caf .flac .mp3 .mpga .oga .ogg .opus .rf64 .snd .w64 .wav .wave .wv".split()  # noqa: SIM905
 )
+
+
+Begin = Callable[[str, float], AbstractContextManager[Callable[[float], None]]]
+"""Begins to show a step, "decode" (a total in seconds of sound) or "tag" (in predictions), and ends with its block,
+which is given the function to call with what is done."""
+
+
+def silent(step: str, total: float) -> AbstractContextManager[Callable[[float], None]]:
+    """Show no progress."""
+    return nullcontext(lambda done: None)
 
 
 class RecordingsError(EarmarkError):
@@ -63,12 +75,12 @@ def _in_folder(folder: Path) -> Iterator[Path]:
 
 
 def featurized(
-    paths: Sequence[Path], specifications: Sequence[Specification], folder: Path
+    paths: Sequence[Path], specifications: Sequence[Specification], folder: Path, begin: Begin = silent
 ) -> tuple[Cache, dict[int, str]]:
     """Featurize recordings into a new cache.
 
     Args:
-        paths: each once. specifications: of the stores to make. folder: for the cache.
+        paths: each once. specifications: of the stores to make. folder: for the cache. begin: shows progress.
     Returns:
         The cache, whose clips are the recordings in their order, named by their paths; and why recordings failed,
         by their number.
@@ -76,7 +88,15 @@ def featurized(
     files = [os.path.abspath(path).lstrip("/") for path in paths]
     clips = pd.DataFrame({"clip": [str(path) for path in paths], "split": "test", "label": "", "file": files})
     clips.insert(3, "manually_verified", pd.Series(pd.NA, index=clips.index, dtype="Int8"))
-    todo, _ = run(Dataset(open_storage("/"), clips), open_storage(folder), list(specifications), Options())
+    dataset, advance = Dataset(open_storage("/"), clips), None
+    with ExitStack() as shown:
+
+        def on_plan(todo: Todo) -> None:
+            nonlocal advance
+            advance = shown.enter_context(begin("decode", todo.seconds().sum()))
+
+        of_run = (dataset, open_storage(folder), list(specifications), Options())
+        todo, _ = run(*of_run, on_plan, on_sound=lambda seconds: advance(seconds))
     summary = summarize(todo)
     slots = todo.clips["slot"].to_numpy()
     return open_cache(folder), {int(row): summary.reasons[slots[row]] for row in summary.failed}

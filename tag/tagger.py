@@ -4,8 +4,8 @@ Its probabilities are calibrated by one temperature, which the nets' out-of-fold
 predictions say how often a probability like this one was right.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,20 +23,12 @@ from ensemble.combine import combined_oof, geometric_mean, refuse_misfits
 from ensemble.metrics import best_labels
 from ensemble.predictions import predictions_folders
 from tag.nets import Net
-from tag.recordings import RecordingsError, featurized
+from tag.recordings import Begin, RecordingsError, featurized, silent
 from tag.timeline import Timeline, segments, window_starts
 
 N_BEST = 3
 _DEFAULT = Timeline()
 _N_BINS = 10  # of probabilities, for how often one like it was right
-_Begin = Callable[
-    [int], Callable[[int], None]
-]  # told how many predictions there are to make; then, as they are made
-
-
-def _silent(n_predictions: int) -> Callable[[int], None]:
-    """Show no progress."""
-    return lambda n_made: None
 
 
 @dataclass(frozen=True)
@@ -135,24 +127,27 @@ class Tagger:
             sf.write(path, np.asarray(samples, np.float32), sample_rate, subtype="FLOAT")
             return self.files([path]).drop(columns="recording")
 
-    def tagged(self, paths: Iterable[Path | str], begin: _Begin = _silent) -> Tagged:
-        """The probabilities of every label for recordings; begin: shows progress, in recordings times folds."""
-        with self._featurized(paths) as (cache, recordings):
-            advance = begin(len(recordings) * self.n_folds)
-            found = []
-            for net, weight in zip(self.nets, self.weights, strict=True):
-                for probabilities in net.predictions(net.windows(cache)):
-                    found.append((weight / max(self.weights), probabilities))
-                    advance(len(recordings))
-        combined = self._combined(found)
+    def tagged(self, paths: Iterable[Path | str], begin: Begin = silent) -> Tagged:
+        """The probabilities of every label for recordings; begin: shows progress."""
+        with ExitStack() as shown:
+            cache, recordings = shown.enter_context(self._featurized(paths, begin))
+            advance = shown.enter_context(begin("tag", len(recordings) * self.n_folds))
+
+            def found() -> Iterator[tuple[float, np.ndarray]]:
+                for net, weight in zip(self.nets, self.weights, strict=True):
+                    for probabilities in net.predictions(net.windows(cache)):
+                        yield weight / max(self.weights), probabilities
+                        advance(len(recordings))
+
+            combined = self._combined(found())
         combined[recordings["failed"]] = np.nan
         return Tagged(recordings.drop(columns="failed"), combined)
 
-    def timeline(self, path: Path | str, settings: Timeline = _DEFAULT, begin: _Begin = _silent) -> pd.DataFrame:
+    def timeline(self, path: Path | str, settings: Timeline = _DEFAULT, begin: Begin = silent) -> pd.DataFrame:
         """What is to be heard when: begin and end (seconds), label and probability of each segment of a recording.
 
         Args:
-            begin: shows progress, in windows times folds.
+            begin: shows progress.
         Raises:
             RecordingsError: the recording cannot be decoded or read. EarmarkError: a hop longer than a window.
         """
@@ -162,19 +157,24 @@ class Tagger:
             raise EarmarkError(
                 f"--hop must be at most --window, {window_s:g} s, or parts are never heard, got {hop_s:g}"
             )
-        with self._featurized([path]) as (cache, recordings):
+        with self._featurized([path], begin) as (cache, recordings):
             seconds, problem = recordings.loc[0, ["seconds", "problem"]]
             if recordings["failed"][0]:
                 raise RecordingsError(problem)
             starts = window_starts(seconds, window_s, hop_s)
-            cuts, found = [net.offsets(starts, window_s) for net in self.nets], []
+            cuts = [net.offsets(starts, window_s) for net in self.nets]
             n_folds = [len(net.folder.finished) for net in self.nets]
-            advance = begin(sum(offsets.size * n for offsets, n in zip(cuts, n_folds, strict=True)))
-            for net, offsets, weight in zip(self.nets, cuts, self.weights, strict=True):
-                for probabilities in net.predictions_at(net.windows(cache), 0, offsets.ravel(), advance):
-                    by_window = probabilities.reshape(*offsets.shape, -1).mean(axis=1, dtype=np.float64)
-                    found.append((weight / max(self.weights), by_window))
-        return segments(self._combined(found), self.labels, starts, seconds, window_s, hop_s, settings)
+            total = sum(offsets.size * n for offsets, n in zip(cuts, n_folds, strict=True))
+            with begin("tag", total) as advance:
+
+                def found() -> Iterator[tuple[float, np.ndarray]]:
+                    for net, offsets, weight in zip(self.nets, cuts, self.weights, strict=True):
+                        for probabilities in net.predictions_at(net.windows(cache), 0, offsets.ravel(), advance):
+                            by_window = probabilities.reshape(*offsets.shape, -1).mean(axis=1, dtype=np.float64)
+                            yield weight / max(self.weights), by_window
+
+                combined = self._combined(found())
+        return segments(combined, self.labels, starts, seconds, window_s, hop_s, settings)
 
     def table(self, tagged: Tagged) -> pd.DataFrame:
         """The three best labels of each recording, as `files` gives them."""
@@ -190,12 +190,12 @@ class Tagger:
         return pd.DataFrame(columns).assign(problem=tagged.recordings["problem"])
 
     @contextmanager
-    def _featurized(self, paths: Iterable[Path | str]) -> Iterator[tuple[Cache, pd.DataFrame]]:
+    def _featurized(self, paths: Iterable[Path | str], begin: Begin) -> Iterator[tuple[Cache, pd.DataFrame]]:
         """The cache of recordings, and its recordings: recording, seconds, problem, failed (bool)."""
         paths = list(dict.fromkeys(map(Path, paths)))
         specifications = list({net.specification.name: net.specification for net in self.nets}.values())
         with TemporaryDirectory(prefix="earmark-") as folder:
-            cache, reasons = featurized(paths, specifications, Path(folder))
+            cache, reasons = featurized(paths, specifications, Path(folder), begin)
             plan = cache.plan.iloc[cache.clips["slot"]]
             status = cache.store(specifications[0].name).status[cache.clips["slot"]]
             words = {Status.EMPTY: "empty", Status.TRUNCATED: "truncated"}
@@ -209,7 +209,7 @@ class Tagger:
             )
             yield cache, recordings
 
-    def _combined(self, found: list[tuple[float, np.ndarray]]) -> np.ndarray:
+    def _combined(self, found: Iterable[tuple[float, np.ndarray]]) -> np.ndarray:
         combined = geometric_mean(found)
         combined /= combined.sum(axis=1, keepdims=True)
         return tempered(combined, self.temperature) if self.calibrated else combined

@@ -332,6 +332,16 @@ def test_a_streamed_clip_is_decoded_twice_for_all_stores_and_fills_several_chunk
         assert found[length - 1].any() and not found[length:].any()
 
 
+@pytest.mark.parametrize("long", [False, True])
+def test_sound_is_told_of_as_it_is_gone_through(data, tmp_path, request, long):
+    if long:
+        request.getfixturevalue("streamed")
+    sf.write(data / "a.wav", np.random.default_rng(0).uniform(-1, 1, 50_000), 1000)
+    told = []
+    run_job(job_of([data / "a.wav"], tmp_path, ALL), on_sound=told.append)
+    assert sum(told) == pytest.approx(50) and (len(told) > 1) == long
+
+
 def test_a_streamed_clip_that_breaks_off_is_marked_truncated(data, tmp_path, streamed):
     sf.write(data / "a.wav", np.full(200_000, 0.5), 1000)
     (data / "a.wav").write_bytes((data / "a.wav").read_bytes()[:-1000])

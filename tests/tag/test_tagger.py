@@ -1,3 +1,5 @@
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import soundfile as sf
@@ -134,3 +136,19 @@ def test_windows_of_the_timeline_are_judged_as_recordings_are(trained, noise, tm
 def test_a_recording_that_fails_has_no_timeline(trained, tmp_path):
     with pytest.raises(RecordingsError, match="No such file"):
         Tagger.open(trained).timeline(tmp_path / "gone.wav")
+
+
+def test_progress_is_shown_of_decoding_and_of_predicting(trained, recordings):
+    steps = []
+
+    @contextmanager
+    def begin(step, total):
+        done = []
+        yield done.append
+        steps.append((step, total, sum(done)))
+
+    tagger, path = Tagger.open(trained), recordings / "audio_test" / "long.wav"
+    tagger.timeline(path, begin=begin)
+    tagger.tagged([path], begin)
+    assert [step for step, *_ in steps] == ["decode", "tag"] * 2
+    assert all(done == pytest.approx(total) for _, total, done in steps)
