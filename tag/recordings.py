@@ -16,13 +16,10 @@ from cache.specification import Specification
 from cache.storage import open_storage
 from common import EarmarkError
 from featurize.datasets import Dataset
+from featurize.decode import SUFFIXES
 from featurize.run import run
 from featurize.settings import Options
 from featurize.summary import summarize
-
-SUFFIXES = frozenset(
-    ".aif .aifc .aiff .au .caf .flac .mp3 .mpga .oga .ogg .opus .rf64 .snd .w64 .wav .wave .wv".split()  # noqa: SIM905
-)
 
 
 class RecordingsError(EarmarkError):
