@@ -38,6 +38,10 @@ def read_any_csv(
         DatasetError: a column that is missing, or a value that is wrong; a folder without any of the recordings.
     """
     place, file = (open_storage(Path(csv).parent), Path(csv).name) if Path(csv).is_file() else (folder, csv)
+    if not place.look(file):
+        raise DatasetError(
+            f"--csv: must be a CSV file, or one in {folder}, got {csv!r}, which is not there; correct it"
+        )
     rows, where = read_csv(place, file), f"{place}/{file}"
     audio = _column(where, rows, "--audio-column", audio_column, AUDIO_COLUMNS)
     label = _column(where, rows, "--label-column", label_column, LABEL_COLUMNS)

@@ -7,6 +7,7 @@ the order of these names.
 import pandas as pd
 
 from cache.storage import Storage
+from common.text import listed
 from featurize.datasets.folders import are_labels
 from featurize.datasets.listing import Layout, Listing
 from featurize.datasets.walk import find_recordings
@@ -18,7 +19,10 @@ def read_unlabelled(folder: Storage) -> Listing:
     clips = pd.DataFrame(
         {"clip": found.recordings, "split": "test", "label": "", "file": found.recordings}, dtype="str"
     )
-    return Listing([clips], ["no labels: the clips are to be tagged and looked at, not trained on", *found.remarks])
+    remarks = ["no labels: the clips are to be tagged and looked at, not trained on", *found.remarks]
+    if found.csvs:
+        remarks.append(f"not read: {listed(found.csvs)}; give --csv FILE if one lists labels")
+    return Listing([clips], remarks)
 
 
 UNLABELLED = Layout("any recordings", read_unlabelled, fits=lambda recordings: not are_labels(recordings))

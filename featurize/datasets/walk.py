@@ -6,6 +6,7 @@ made them.
 """
 
 import os
+import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,22 +16,24 @@ from common.text import listed
 from featurize.datasets.listing import DatasetError
 from featurize.decode import SUFFIXES
 
-_TEXTS = "bib csv htm html ini json jsonl log md rst tex toml tsv txt xml yaml yml"
+_TEXTS = "bib htm html ini json jsonl log md rst tex toml tsv txt xml yaml yml"
 _OTHERS = "doc docx gif ipynb jpeg jpg npy npz parquet pdf pkl png py sh svg xls xlsx"
 _NO_SOUND = frozenset(f".{suffix}" for suffix in f"{_TEXTS} {_OTHERS}".split())
-_NO_SOUND_NAMES = frozenset(("authors", "changelog", "license", "makefile", "readme", "thumbs.db"))
+_NO_SOUND_NAMES = frozenset(("authors", "changelog", "license", "makefile", "readme", "thumbs"))
 
 
 @dataclass(frozen=True)
 class Found:
     """What lies in a folder: paths below it, sorted.
 
-    recordings: of a known suffix. others: what could be a recording. bare: folders without a recording.
+    recordings: of a known suffix. others: what could be a recording. bare: folders without a recording. csvs: CSV
+    files.
     """
 
     recordings: list[str]
     others: list[str]
     bare: list[str]
+    csvs: list[str]
 
     @property
     def remarks(self) -> list[str]:
@@ -51,21 +54,23 @@ def find_recordings(folder: Storage) -> Found:
     Raises:
         DatasetError: a folder that cannot be read, or a recording whose name is not text of one line.
     """
-    recordings, others, folders = [], [], []
+    recordings, others, folders, csvs = [], [], [], []
     for name in _on_disk(folder, folders) if folder.is_local else (file.key for file in folder.files()):
-        path = PurePosixPath(name)
-        if any(part.startswith(".") for part in path.parts):
+        if "/." in f"/{name}":  # it is hidden, or in a folder that is
             continue
-        suffix = path.suffix.lower()
+        stem, suffix = posixpath.splitext(posixpath.basename(name).lower())
         if suffix in SUFFIXES:
             _check_name(folder, name)
             recordings.append(name)
-        elif suffix not in _NO_SOUND and path.name.lower() not in _NO_SOUND_NAMES:
+        elif suffix == ".csv":
+            csvs.append(name)
+        elif suffix not in _NO_SOUND and stem not in _NO_SOUND_NAMES:
             others.append(name)
-    used = {str(parent) for name in recordings for parent in PurePosixPath(name).parents}
-    bare = {name for name in folders if name not in used}
+    used = {posixpath.dirname(name) for name in recordings}
+    used |= {str(parent) for name in used for parent in PurePosixPath(name).parents}
+    bare = set(folders) - used
     tops = [name for name in bare if bare.isdisjoint(map(str, PurePosixPath(name).parents))]
-    return Found(sorted(recordings), sorted(others), sorted(tops))
+    return Found(sorted(recordings), sorted(others), sorted(tops), sorted(csvs))
 
 
 def _on_disk(folder: Storage, folders: list[str]) -> Iterator[str]:

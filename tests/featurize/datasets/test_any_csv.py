@@ -47,7 +47,7 @@ def test_the_csv_may_lie_elsewhere(folder, tmp_path, read):
 
 def test_no_csv_is_refused(folder, refusal):
     line = refusal(folder, layout="csv", csv="none.csv")
-    assert "data/none.csv: must be a CSV file, got none" in line
+    assert line == f"--csv: must be a CSV file, or one in {folder}, got 'none.csv', which is not there; correct it"
 
 
 def test_a_column_that_cannot_be_guessed_is_refused(folder, refusal):

@@ -17,6 +17,11 @@ def test_recordings_are_test_clips_without_labels(folder, read):
     assert dataset.remarks == ("no labels: the clips are to be tagged and looked at, not trained on",)
 
 
+def test_a_csv_beside_the_recordings_is_pointed_out(folder, read):
+    (folder / "my labels.csv").write_text("file,label\n0.wav,Bell\n")
+    assert read(folder).remarks[1:] == ("not read: my labels.csv; give --csv FILE if one lists labels",)
+
+
 def test_folders_may_be_asked_for_without_labels(kaggle, lay_out, tmp_path, read):
     folder = lay_out("folders", kaggle, tmp_path / "folders")
     clips = read(folder, layout="unlabelled").clips
