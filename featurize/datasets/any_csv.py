@@ -45,6 +45,8 @@ def read_any_csv(
     rows, where = read_csv(place, file), f"{place}/{file}"
     audio = _column(where, rows, "--audio-column", audio_column, AUDIO_COLUMNS)
     label = _column(where, rows, "--label-column", label_column, LABEL_COLUMNS)
+    if label in (audio, "manually_verified"):
+        raise DatasetError(f"{where}: --label-column must be a column of labels, got {label!r}; name another")
     has_splits = split_column is not None or any(name.strip().lower() in SPLIT_COLUMNS for name in rows)
     split = "train"
     if has_splits:

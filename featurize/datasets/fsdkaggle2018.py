@@ -27,12 +27,11 @@ def read_fsdkaggle2018(folder: Storage) -> Listing:
     train = read_csv(folder, csv, ["fname", "label"])
     check_folder(folder, _TRAIN, csv)
     tables = [clips_of(f"{folder}/{csv}", train, f"{_TRAIN}/" + train["fname"])]
-    for csv in filter(folder.look, _TEST_CSVS):
+    if csv := next(filter(folder.look, _TEST_CSVS), None):
         test, where = read_csv(folder, csv, ["fname", "label", "usage"]), f"{folder}/{csv}"
         check_folder(folder, _TEST, csv)
         test = test.assign(usage=_usages(where, test))
         tables.append(clips_of(where, test, f"{_TEST}/" + test["fname"], split="test"))
-        break
     return Listing(tables)
 
 

@@ -65,6 +65,13 @@ def test_a_named_column_that_is_not_there_is_refused(folder, refusal, flag):
     assert f"list.csv: --{flag}-column must be a column of it (path, class, split), got 'prat'" in line
 
 
+@pytest.mark.parametrize("column", ["path", "manually_verified"])
+def test_a_column_of_something_else_gives_no_labels(folder, refusal, column):
+    (folder / "list.csv").write_text("path,manually_verified\n0.wav,1\n")
+    line = refusal(folder, **FLAGS, label_column=column)
+    assert f"list.csv: --label-column must be a column of labels, got {column!r}; name another" in line
+
+
 @pytest.mark.parametrize("word", ["eval", "", "trian"])
 def test_an_unknown_split_is_refused(folder, refusal, word):
     (folder / "list.csv").write_text(f"file,label,split\n0.wav,dog,train\n1.wav,cat,{word}\n")
