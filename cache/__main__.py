@@ -21,6 +21,7 @@ from cache.reader import Cache, all_names, open_cache, removed_stores
 from cache.receipts import Status, read_receipts, receipts_folder
 from cache.storage import CacheError, Storage, open_storage
 from cache.switch import is_switching
+from cache.tables import counted
 from cache.verify import Finding, Kind, repair, verify_store, verify_tables
 from cache.writer import writing
 from common.command import DONE, SOME_FAILED, Command
@@ -50,9 +51,7 @@ def _ls(*, work: Work = "work", cache: Place = None) -> int:
     - Sizes are in MB of 10^6 bytes.
     """
     opened = open_cache(_storage(work, cache))
-    splits = opened.clips["split"].value_counts()
-    n_train, n_test = splits.get("train", 0), splits.get("test", 0)
-    result(f"{opened.storage}: {n_train:,} labelled and {n_test:,} unlabelled clips")
+    result(f"{opened.storage}: {counted(opened.clips)}")
     rows, notes = [], []
     for name in all_names(opened.storage):
         row, note = _row(opened, name)

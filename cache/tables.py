@@ -1,8 +1,8 @@
 """The tables of a cache: the clip table, the plan, and the manifest that says which of their bytes count.
 
 - `clips.parquet`: the dataset as its CSV files say it now, in their order: clip (file name as in the CSV), split
-  ("train" or "test"), label ("" in test), manually_verified (0, 1 or missing), every other column of train.csv as
-  text, and slot, the plan's row that holds the clip's features.
+  ("train" or "test"), label (of a test clip "" where it is not known), manually_verified (0, 1 or missing), every
+  other column of the dataset's CSV files as text, and slot, the plan's row that holds the clip's features.
 - `plan.parquet`: one row a slot, append-only, a slot being one version of one recording: file (relative to the
   dataset's folder), size (bytes), mtime_ns, digest (xxh3-128 of the file's bytes, "" until a job has read it),
   native_rate (Hz), native_samples (a channel, by the header), group.
@@ -158,6 +158,19 @@ def read_table(storage: Storage, name: str, manifest: Manifest) -> pd.DataFrame:
     del table
     pa.default_memory_pool().release_unused()
     return frame.astype({"manually_verified": "Int8"} if name == CLIPS else {})
+
+
+def counted(clips: pd.DataFrame) -> str:
+    """The clips of a clip table, in words.
+
+    >>> counted(pd.DataFrame({"split": ["train", "train", "test"], "label": ["Bell", "Rain", ""]}))
+    '2 training clips of 2 labels and 1 test clips'
+    """
+    train, test = (clips["label"][clips["split"] == split] for split in ("train", "test"))
+    known = f" ({n:,} labelled)" if (n := int((test != "").sum())) else ""
+    parts = [f"{len(train):,} training clips of {train.nunique():,} labels"] if len(train) else []
+    parts += [f"{len(test):,} test clips{known}"] if len(test) else []
+    return " and ".join(parts) or "no clips"
 
 
 def write_tables(

@@ -58,7 +58,8 @@ class Command:
         except Exception as error:
             if debug:
                 traceback.print_exc()
-            self.say(in_one_line(error, debug))
+            for line in (in_one_line(error, debug), *getattr(error, "more", ())):
+                self.say(line)
             return WRONG
 
 

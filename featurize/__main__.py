@@ -32,9 +32,10 @@ from featurize.todo import Todo
 
 _DESCRIPTION = """Decode every recording of a dataset once, into a cache of features that training maps into memory.
 
-Reads the Kaggle layout: DATA/train.csv (fname,label[,manually_verified]), DATA/audio_train/,
-DATA/sample_submission.csv, DATA/audio_test/; wav, flac, ogg and mp3. Rerun the command to resume a run that was
-stopped or killed, and to compute what is new after the dataset has changed.
+Reads Kaggle's layout (DATA/train.csv, audio_train/, sample_submission.csv, audio_test/), FSDKaggle2018 of
+Zenodo, ESC-50, UrbanSound8K, one folder a class, any CSV (--csv), and recordings without labels: docs/datasets.md
+shows each. Recordings are wav, flac, ogg, mp3 and what else libsndfile decodes. Rerun the command to resume a run
+that was stopped or killed, and to compute what is new after the dataset has changed.
 
 Give --debug for the traceback of an unexpected error. Exit codes: 0 done, 1 done but some clips failed, 2 wrong
 input or usage, 130 stopped by Ctrl-C."""
@@ -71,7 +72,8 @@ def _run(command: Command, settings: Settings) -> int:
         from featurize.demo import write_demo  # here, as its synthesis takes half of the start-up time
 
         command.say(f"{folder}: {write_demo(folder.path())} clips synthesised")
-    dataset = read_dataset(folder, settings.data.limit)
+    table = settings.table.given
+    dataset = read_dataset(folder, settings.data.limit, "csv" if table else settings.data.layout, **table)
     if settings.run.dry_run:
         command.result(list(plan_lines(plan_run(dataset, cache, features.specifications, settings.run))))
         return DONE

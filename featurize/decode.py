@@ -22,6 +22,9 @@ import xxhash
 from cache.storage import LocalStorage
 from featurize.wav_header import HEAD_BYTES, head_with_sizes, read_wav
 
+SUFFIXES = frozenset(  # of files that are taken for recordings where nothing lists them
+    ".aif .aifc .aiff .au .caf .flac .mp3 .mpga .oga .ogg .opus .rf64 .snd .w64 .wav .wave .wv".split()  # noqa: SIM905
+)
 HELD_BYTES = 1 << 26  # a larger file is not held in memory
 _BLOCK = 1 << 20  # samples a read
 _CODEC_BLOCK = 1 << 14  # where data may break off in the middle: what is lost then is at most a block

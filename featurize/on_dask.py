@@ -36,29 +36,34 @@ def run_on_cluster(
     Raises:
         ClusterError: as `Cluster.run`, or a worker does not find what it must. Else what a job raises.
     """
-    on_worker = partial(_on_worker, function, Terms.of(hold, data))
+    recording = jobs[0].slots[0].file if jobs else ""
+    on_worker = partial(_on_worker, function, Terms.of(hold, data, recording))
     for job, _ in cluster.run(on_worker, jobs, _name):
         yield job
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What a worker must find as this process does: its hold of the cache, the dataset, what bytes depend on."""
+    """What a worker must find as this process does: its hold of the cache, the dataset, what bytes depend on.
+
+    n_bytes: of one recording of the dataset.
+    """
 
     hold: Hold
     data: Storage
-    csv_bytes: int | None
+    recording: str
+    n_bytes: int | None
     depends_on: dict[str, str]
 
     @classmethod
-    def of(cls, hold: Hold, data: Storage) -> "Terms":
+    def of(cls, hold: Hold, data: Storage, recording: str) -> "Terms":
         """The terms of a run, as this process sees its cache and dataset."""
-        return cls(hold, data, _csv_bytes(data), bytes_depend_on())
+        return cls(hold, data, recording, _n_bytes(data, recording), bytes_depend_on())
 
     def check(self, worker: str) -> None:
         """Compare with what a worker sees; raises ClusterError, one line that says what differs."""
         self.check_hold(worker)
-        if _csv_bytes(self.data) != self.csv_bytes:
+        if _n_bytes(self.data, self.recording) != self.n_bytes:
             raise ClusterError(
                 f"worker {worker}: the dataset must be at {self.data} as here, got another or none; "
                 "put it on a disk that all workers share"
@@ -99,8 +104,8 @@ def bytes_depend_on() -> dict[str, str]:
     return {**computed_by(), "earmark's code": digest.hexdigest()[:8], "processor": get_host_cpu_name(), **has}
 
 
-def _csv_bytes(data: Storage) -> int | None:
-    found = data.look("train.csv")
+def _n_bytes(data: Storage, recording: str) -> int | None:
+    found = data.look(recording)
     return found and found.size
 
 

@@ -167,11 +167,13 @@ def equal_recordings(clips: pd.DataFrame, digests: pa.Array, has_sound: np.ndarr
     known = pc.not_equal(digests, "").to_numpy(zero_copy_only=False)[slots] & has_sound
     twice = known & (np.bincount(number[known], minlength=len(digests))[number] > 1)
     equal = clips[twice].assign(recording=number[twice])
-    n_splits, n_labels = (equal.groupby("recording")[name].transform("nunique") for name in ("split", "label"))
+    labels = equal["label"].where(equal["label"] != "")  # of a test clip it may not be known
+    by_recording = equal.assign(label=labels).groupby("recording")
+    n_splits, n_labels = (by_recording[name].transform("nunique") for name in ("split", "label"))
     kinds = {
         "in train and test (a leak)": n_splits > 1,
         "under two labels (one is wrong)": (n_splits == 1) & (n_labels > 1),
-        "listed more than once": (n_splits == 1) & (n_labels == 1),
+        "listed more than once": (n_splits == 1) & (n_labels <= 1),
     }
     return {kind: equal[rows] for kind, rows in kinds.items() if rows.any()}
 

@@ -10,14 +10,26 @@ from tyro.conf import arg
 from cache.specification import LogmelSpecification, MfccSpecification, RawSpecification, Specification
 from cache.storage import Storage, open_storage
 from common import EarmarkError
+from featurize.datasets import LAYOUTS
+from featurize.datasets.any_csv import AUDIO_COLUMNS, LABEL_COLUMNS
+from featurize.datasets.listing import SPLITS
 
 Engine = Literal["threads", "processes", "dask"]
 Kind = Literal["raw", "mfcc", "logmel"]
+LayoutName = Literal[*LAYOUTS]
 _ENGINES = (
     "What jobs run in. Threads start at once; processes may be faster on many cores; dask is a cluster whose "
     'workers see data and cache under the same paths (needs: pip install "earmark[dask]").'
 )
+_LAYOUTS = f"How the dataset is laid out: {', '.join(LAYOUTS)}; docs/datasets.md shows each."
+_RECOGNISED = "(default: recognised)"
 _MOST_HZ = 768_000
+_SPLITS = f"Column that says train or test. Words known: {', '.join(SPLITS)}; those of val and dev are train."
+_SPLIT = "(default: split, if there; else all train)"
+
+
+def _first_of(columns: tuple[str, ...]) -> str:
+    return f"(default: the first there is of {', '.join(columns)})"
 
 
 class SettingsError(EarmarkError):
@@ -35,7 +47,8 @@ class Data:
     cache: Annotated[str | None, arg(metavar="PATH", help_behavior_hint="(default: WORK/cache)")] = None
     """Folder of the cache."""
     limit: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: all)")] = None
-    """Take only the first N clips of train.csv and of sample_submission.csv; clips in the cache stay."""
+    """Take only N training clips and N test clips; clips in the cache stay."""
+    layout: Annotated[LayoutName | None, arg(metavar="NAME", help=_LAYOUTS, help_behavior_hint=_RECOGNISED)] = None
     demo: bool = False
     """First make a small synthetic dataset in the folder of the dataset, which must not hold one yet."""
 
@@ -48,6 +61,28 @@ class Data:
     def cache_folder(self) -> Storage:
         """The cache's folder."""
         return open_storage(self.cache or self.work / "cache")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A CSV of your own that lists the recordings; these flags are those of the layout csv."""
+
+    csv: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="(default: none)")] = None
+    """The CSV: its path, or its path below the dataset's folder."""
+    audio_column: Annotated[str | None, arg(metavar="C", help_behavior_hint=_first_of(AUDIO_COLUMNS))] = None
+    """Column of the recordings' paths."""
+    label_column: Annotated[str | None, arg(metavar="C", help_behavior_hint=_first_of(LABEL_COLUMNS))] = None
+    """Column of the labels; it may be empty for test clips."""
+    split_column: Annotated[str | None, arg(metavar="C", help=_SPLITS, help_behavior_hint=_SPLIT)] = None
+    audio_dir: Annotated[str | None, arg(metavar="DIR", help_behavior_hint="(default: the dataset's folder)")] = (
+        None
+    )
+    """Folder that the paths are relative to, below the dataset's folder."""
+
+    @property
+    def given(self) -> dict[str, str]:
+        """The flags that are given."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -106,6 +141,7 @@ class Settings:
     """What `python -m featurize` is asked to do."""
 
     data: Data = field(default_factory=Data)
+    table: Annotated[Table, arg(name="csv")] = field(default_factory=Table)
     features: Features = field(default_factory=Features)
     run: Options = field(default_factory=Options)
 
@@ -119,6 +155,11 @@ def check(settings: Settings) -> None:
     data, features, run = settings.data, settings.features, settings.run
     if data.demo and run.dry_run:
         raise SettingsError("--demo writes a dataset and --dry-run writes nothing; give one of them")
+    if settings.table.given and (data.layout or "csv") != "csv":
+        flag = next(iter(settings.table.given)).replace("_", "-")
+        raise SettingsError(f"--{flag} is for --layout csv, got --layout {data.layout}; leave one of them out")
+    if settings.table.csv is None and (settings.table.given or data.layout == "csv"):
+        raise SettingsError("--csv: must name the CSV that lists the recordings, got none; give --csv FILE")
     if not features.kinds:
         raise SettingsError("--features: must name a kind, got none; name raw, mfcc or logmel")
     for flag, value, most in (

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cache.receipts import Status
+from cache.tables import counted
 from common.text import duration, escaped, listed, megabytes
 from featurize.job import computed_by
 from featurize.scan import equal_recordings, text_array
@@ -34,9 +35,10 @@ class Summary:
 def plan_lines(todo: Todo) -> Iterator[str]:
     """What a run is about to do."""
     yield from todo.rebuilt
-    n_train = (todo.clips["split"] == "train").sum()
-    clips = f"{n_train:,} labelled and {len(todo.clips) - n_train:,} unlabelled clips"
-    yield f"{todo.dataset.folder}: {clips}, {todo.seconds().sum() / 3600:.2f} hours"
+    layout = f", layout {todo.dataset.layout}" if todo.dataset.layout else ""
+    hours = f"{todo.seconds().sum() / 3600:.2f} hours"
+    yield f"{todo.dataset.folder}{layout}: {counted(todo.clips)}, {hours}"
+    yield from todo.dataset.remarks
     counts = {"new": todo.scan.n_new, "changed": todo.scan.n_changed}
     if told := " and ".join(f"{n:,} {what}" for what, n in counts.items() if n):
         yield f"{told} recordings"

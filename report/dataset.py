@@ -135,15 +135,16 @@ def duplicates(clips: pd.DataFrame) -> list[tuple[list[int], str]]:
     """Recordings that are there more than once, byte by byte: their rows, and what is wrong with it.
 
     Args:
-        clips: digest ("" where it is not known), split, label and size.
+        clips: digest and label ("" where they are not known), split and size.
     """
     known = clips[(clips["digest"].fillna("") != "") & (clips["size"] > 0)]
     found = []
     for _, group in known[known.duplicated("digest", keep=False)].groupby("digest", sort=False):
-        labels = sorted(set(group.loc[group["split"] == "train", "label"]))
+        labels = sorted(set(group["label"]) - {""})
         notes = [f"under {len(labels)} labels: {', '.join(labels)}"] if len(labels) > 1 else []
         notes += ["in train and in test"] if group["split"].nunique() > 1 else []
-        found.append((group.index.tolist(), "; ".join(notes) or "under one label"))
+        otherwise = "under one label" if labels else "without a label"
+        found.append((group.index.tolist(), "; ".join(notes) or otherwise))
     return found
 
 
@@ -177,13 +178,15 @@ def frequent_lengths(clips: pd.DataFrame, most: int = 10) -> pd.DataFrame:
 def examples(clips: pd.DataFrame, usable: np.ndarray, n_examples: int) -> dict[str, list[int]]:
     """Clips of each label to show: verified ones where there are enough, spread over the label's lengths.
 
+    They are training clips, where there are any.
+
     Args:
         clips: label, split, seconds, and manually_verified where it is known. usable: bool [n_clips].
     Returns:
         Rows, the shortest first, by label in the labels' order.
     """
-    result = {}
-    for label, group in clips[usable & (clips["split"] == "train")].groupby("label"):
+    result, is_train = {}, clips["split"] == "train"
+    for label, group in clips[usable & (is_train if is_train.any() else True)].groupby("label"):
         if "manually_verified" in group:
             verified = group["manually_verified"].eq(1).fillna(False)
             group = group[verified] if verified.sum() >= n_examples else group

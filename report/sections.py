@@ -23,7 +23,7 @@ _NOTES = {"empty": "no samples", "truncated": "its data ends early; used as far 
 def facts(content: Content) -> list[tuple[str, str, str]]:
     """The numbers at the page's top: name, value, note."""
     clips, train = content.dataset.clips, content.train
-    counts = train["label"].value_counts()
+    counts, test = train["label"].value_counts(), clips[clips["split"] == "test"]
     span = " to ".join(f"{n:,}" for n in sorted({counts.min(), counts.max()})) if len(counts) else "0"
     hours, median, rates = clips["seconds"].sum() / 3600, clips["seconds"].median(), _rates(clips)
     sound = f"{hours:.1f} h" if hours >= 1 else f"{hours * 60:.1f} min"
@@ -32,8 +32,8 @@ def facts(content: Content) -> list[tuple[str, str, str]]:
     n_bytes = sum(store.n_chunks * store.specification.chunk_bytes for store in content.dataset.stores.values())
     checked = f"{int(train['manually_verified'].eq(1).sum()):,} verified by hand" if content.verified else "clips"
     found = [
-        ("Labelled", f"{len(train):,}", checked),
-        ("Unlabelled", f"{len(clips) - len(train):,}", "clips"),
+        ("Training", f"{len(train):,}", checked),
+        ("Test", f"{len(test):,}", f"{n:,} labelled" if (n := int((test["label"] != "").sum())) else "clips"),
         ("Labels", f"{len(counts):,}", f"{span} clips each"),
         ("Sound", sound, f"median {median:.1f} s"),
         ("Native rate", rate, f"also {others}" if others else ""),
@@ -153,14 +153,16 @@ def _lengths(content: Content, figures: Figures) -> list[Block]:
 def _examples(content: Content, figures: Figures) -> list[Block]:
     if not content.examples:
         return [text("There are no examples: --examples is 0, or no features are there.", "python -m featurize")]
-    counts = content.train["label"].value_counts()
+    counts = (content.train if len(content.train) else content.dataset.clips)["label"].value_counts()
     blocks = [text("Spread over each label's lengths, clips that are verified by hand first.", hint=True)]
     for label, rows in content.examples.items():
         cards, note = (
             [_card(content.dataset, row, figures) for row in rows],
             f"{len(rows)} of {counts[label]:,} clips",
         )
-        blocks.append({"cards": cards, "title": escaped(label), "note": note, "open": len(blocks) == 1})
+        blocks.append(
+            {"cards": cards, "title": escaped(label) or "no label", "note": note, "open": len(blocks) == 1}
+        )
     return blocks
 
 

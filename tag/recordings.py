@@ -17,14 +17,11 @@ from cache.specification import Specification
 from cache.storage import open_storage
 from common import EarmarkError
 from featurize.datasets import Dataset
+from featurize.decode import SUFFIXES
 from featurize.run import run
 from featurize.settings import Options
 from featurize.summary import summarize
 from featurize.todo import Todo
-
-SUFFIXES = frozenset(
-    ".aif .aifc .aiff .au .caf .flac .mp3 .mpga .oga .ogg .opus .rf64 .snd .w64 .wav .wave .wv".split()  # noqa: SIM905
-)
 
 
 Begin = Callable[[str, float], AbstractContextManager[Callable[[float], None]]]

@@ -49,9 +49,9 @@ class FoldFlags:
     folds: Annotated[int | None, shown("INT", "10; with --quick 2")] = None
     """Number of stratified folds."""
     group_by: Annotated[str | None, shown("COLUMN", "none")] = None
-    """Column of train.csv that says what clips share (a source, a speaker): clips of one value share a fold."""
+    """Column of the dataset that says what clips share (a source, a speaker): clips of one value share a fold."""
     fold_column: Annotated[str | None, shown("COLUMN", "none")] = None
-    """Column of train.csv that says each clip's fold, in place of --folds."""
+    """Column of the dataset that says each clip's fold, in place of --folds."""
     fold: Annotated[tuple[int, ...], shown("INT ...", "all")] = ()
     """Train only these folds, counted from 0. Another run, on another machine too, can add the others."""
 

@@ -1,6 +1,6 @@
-"""Which fold each training clip belongs to: scikit-learn's stratified split, or what a column of train.csv says.
+"""Which fold each training clip belongs to: scikit-learn's stratified split, or what a column of the dataset says.
 
-`StratifiedKFold` without shuffling, over the clips that take part, in the order of train.csv, as in the notebook;
+`StratifiedKFold` without shuffling, over the clips that take part, in the dataset's order, as in the notebook;
 `StratifiedGroupKFold` where clips of one group must share a fold.
 """
 
@@ -14,7 +14,7 @@ from common.text import listed
 from train.input.dataset import Dataset
 from train.settings import Settings, SettingsError
 
-_OURS = ("clip", "slot", "split")  # columns that are none of train.csv
+_OURS = ("clip", "slot", "split")  # columns that are none of the dataset
 
 
 def assign_folds(dataset: Dataset, settings: Settings) -> np.ndarray:
@@ -26,7 +26,7 @@ def assign_folds(dataset: Dataset, settings: Settings) -> np.ndarray:
     if len(dataset.labels) < 2:
         found = f"only {dataset.labels[0]!r}" if dataset.labels else "none"
         limited = "raise or leave out --limit, or " if settings.limit is not None else ""
-        raise SettingsError(f"train.csv: labels must be at least 2, got {found}; {limited}add clips of another")
+        raise SettingsError(f"the dataset: labels must be at least 2, got {found}; {limited}add clips of another")
     used, folds = np.flatnonzero(dataset.usable), np.full(len(dataset.train), -1)
     by_column = settings.fold_column is not None
     folds[used] = _by_column(dataset, used, settings) if by_column else _stratified(dataset, used, settings)
@@ -122,7 +122,7 @@ def _column(dataset: Dataset, used: np.ndarray, column: str, flag: str) -> pd.Se
     """A column's values as text, "" where there is none."""
     if column not in dataset.train or column in _OURS:
         there = listed((name for name in dataset.train if name not in _OURS), 20)
-        raise SettingsError(f"{flag} must be a column of train.csv ({there}), got {column!r}")
+        raise SettingsError(f"{flag} must be a column of the dataset ({there}), got {column!r}")
     return dataset.train[column].astype("string").fillna("").str.strip().iloc[used]
 
 

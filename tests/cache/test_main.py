@@ -40,7 +40,7 @@ def test_ls_tells_what_is_there(run, made):
     code, out, err = run("ls")
     lines = out.splitlines()
     assert (code, err) == (0, "")
-    assert lines[0] == "work/cache: 4 labelled and 2 unlabelled clips"
+    assert lines[0] == "work/cache: 4 training clips of 3 labels and 2 test clips"
     assert lines[1].split() == ["store", "clips", "missing", "failed", "MB", "state"]
     assert lines[2].split()[:4] == ["mfcc-4-2000.zarr", "6", "0", "0"] and lines[2].endswith("  complete")
     assert lines[3].split()[:4] == ["raw-100.zarr", "6", "0", "0"] and lines[3].endswith("  complete")
@@ -187,8 +187,8 @@ def test_no_cache_is_said(run, command):
 
 def test_work_and_cache_give_the_place(run, make_cache):
     make_cache("elsewhere/cache")
-    assert run("ls", "--work", "elsewhere")[1].startswith("elsewhere/cache: 4 labelled")
-    assert run("ls", "--cache", "elsewhere/cache")[1].startswith("elsewhere/cache: 4 labelled")
+    assert run("ls", "--work", "elsewhere")[1].startswith("elsewhere/cache: 4 training")
+    assert run("ls", "--cache", "elsewhere/cache")[1].startswith("elsewhere/cache: 4 training")
 
 
 def test_an_interrupt_is_said(run, made, monkeypatch):

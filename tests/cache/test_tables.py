@@ -7,7 +7,7 @@ import pytest
 
 from cache.receipts import signed, unsigned
 from cache.storage import CacheError, DamagedError, LocalStorage
-from cache.tables import CLIP_COLUMNS, CLIPS, MANIFEST, PLAN, read_manifest, read_tables, write_tables
+from cache.tables import CLIP_COLUMNS, CLIPS, MANIFEST, PLAN, counted, read_manifest, read_tables, write_tables
 
 CLIP_TABLE = pd.DataFrame(
     {
@@ -247,3 +247,10 @@ def test_a_reader_that_is_always_overtaken_gives_up(cache, plan, make_plan):
 
     with pytest.raises(CacheError, match="another process keeps writing the cache; try again later"):
         read_tables(_Overtaken(cache.path()))
+
+
+def test_clips_are_counted_in_words():
+    clips = pd.DataFrame({"split": ["train"] * 3 + ["test"] * 2, "label": ["a", "b", "a", "c", ""]})
+    assert counted(clips) == "3 training clips of 2 labels and 2 test clips (1 labelled)"
+    assert counted(clips[4:]) == "1 test clips" and counted(clips[:1]) == "1 training clips of 1 labels"
+    assert counted(clips[:0]) == "no clips"

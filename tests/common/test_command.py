@@ -26,6 +26,13 @@ def test_what_a_user_can_mend_is_one_line_and_exit_code_2(capsys):
     assert capsys.readouterr().err == "cache: a.wav: must be x, got y\n"
 
 
+def test_lines_below_an_error_are_escaped_as_well(capsys):
+    error = EarmarkError("a")
+    error.more = ["  b", "c\n"]
+    assert Command("cache").run(_raising(error), []) == 2
+    assert capsys.readouterr().err == "cache: a\ncache:   b\ncache: c\\u000a\n"
+
+
 def test_an_unexpected_error_is_one_line_that_names_debug(capsys):
     assert Command("train").run(_raising(KeyError("x")), []) == 2
     assert capsys.readouterr().err == "train: unexpected KeyError: 'x'; give --debug for the traceback\n"

@@ -58,7 +58,11 @@ def small(tmp_path, write_dataset, noise):
 def test_plan_on_stderr_and_summary_on_stdout(small, command):
     code, out, err = command()
     assert code == 0
-    assert "4 labelled and 1 unlabelled clips" in err and "MB to write" in err and "GB free" in err
+    assert (
+        "data, layout kaggle: 4 training clips of 3 labels and 1 test clips, " in err
+        and "MB to write" in err
+        and "GB free" in err
+    )
     assert "raw-100.zarr: 1 chunks to write" in err and "5 new recordings" in err
     assert "5 clips featurized" in out and "clips/s" in out and "times real time" in out
     assert "all 5 clips are whole" in out and "store: " in out
@@ -149,6 +153,30 @@ def test_wrong_numbers_are_one_line_and_exit_2(small, command, arguments, line):
 def test_no_data_is_one_line_and_exit_2(command):
     code, out, err = command()
     assert code == 2 and err.count("\n") == 1 and "data: dataset folder must exist, got none" in err
+
+
+def test_a_folder_that_is_no_dataset_is_shown_the_layouts(tmp_path, command):
+    (tmp_path / "data").mkdir()
+    code, out, err = command()
+    assert (code, out, err.count("\n")) == (2, "", 5)
+    assert "data: must hold a dataset, got none; name its folder with --data, or lay it out in one" in err
+    assert err.splitlines()[1].startswith("featurize:   kaggle         train.csv, audio_train/")
+
+
+def test_a_layout_is_named_and_remarked_on(small, command):
+    (small / "train.csv").unlink()
+    (small / "sample_submission.csv").unlink()
+    (small / "audio_train" / "5.m4a").write_bytes(b"x")
+    (small / "audio_train" / "6.txt").write_bytes(b"x")
+    code, _, err = command("--layout", "unlabelled")
+    assert code == 0 and "data, layout unlabelled: 5 test clips, " in err
+    assert "1 files left out, of no suffix that is decoded: audio_train/5.m4a" in err
+
+
+def test_a_csv_of_ones_own(small, command):
+    (small / "mine.csv").write_text("file,class,split\naudio_train/0.wav,dog,train\naudio_test/t.wav,cat,test\n")
+    code, _, err = command("--csv", "mine.csv")
+    assert code == 0 and "data, layout csv: 1 training clips of 1 labels and 1 test clips (1 labelled), " in err
 
 
 def test_a_second_featurize_is_told_who_writes(small, tmp_path, command):
@@ -267,7 +295,9 @@ def test_nothing_of_a_name_reaches_the_terminal_raw(tmp_path, write_dataset, noi
     (data / "audio_train" / name).write_text("no sound")
     code, out, err = command(data=data)
     assert (
-        code == 1 and "failed: \\u001b[2J\\u0007.wav: not a recording" in out and "da\\u001bta: 2 labelled" in err
+        code == 1
+        and "failed: \\u001b[2J\\u0007.wav: not a recording" in out
+        and "da\\u001bta, layout kaggle: 2 training" in err
     )
     (data / "train.csv").write_text(f"fname,label\n{name},\n")
     _, out_2, err_2 = command(data=data)

@@ -256,9 +256,9 @@ def test_a_scheduler_that_cannot_be_reached(every_kind, tmp_path, featurize, add
 def test_a_worker_must_see_cache_and_dataset(tmp_path, write_dataset, noise):
     data = write_dataset(tmp_path / "data", {"a.wav": noise(1)})
     with writing(tmp_path / "cache") as writer:
-        terms = Terms.of(writer.hold, open_storage(data))
+        terms = Terms.of(writer.hold, open_storage(data), "audio_train/a.wav")
         terms.check("w")
-        (data / "train.csv").write_text("other")
+        (data / "audio_train" / "a.wav").write_text("other")
         with pytest.raises(ClusterError, match=r"worker w: the dataset must be at /.*data as here, got another or"):
             terms.check("w")
     with pytest.raises(ClusterError, match=r"worker w: the cache must be at /.*cache as here, got another or none"):
@@ -272,7 +272,7 @@ def terms(tmp_path, write_dataset, noise):
     """The terms of a run, while it holds its cache."""
     data = write_dataset(tmp_path / "data", {"a.wav": noise(1)})
     with writing(tmp_path / "cache") as writer:
-        yield Terms.of(writer.hold, open_storage(data))
+        yield Terms.of(writer.hold, open_storage(data), "audio_train/a.wav")
 
 
 def test_a_worker_with_other_libraries_is_refused_and_what_differs_is_said(terms, monkeypatch):

@@ -226,3 +226,13 @@ def test_equal_recordings_are_told_by_what_they_mean():
     leak = equal_recordings(clips, pa.array(["1", "2", "3", "4", "1", "1"]), np.ones(6, bool))
     assert leak["in train and test (a leak)"]["clip"].tolist() == ["a", "e", "t"] and len(leak) == 1
     assert not equal_recordings(clips, digests, np.zeros(6, bool))
+
+
+def test_of_equal_test_clips_known_labels_alone_are_compared():
+    clips = table(["a"], ["t", "u", "v", "w"]).assign(label=["x", "x", "", "x", "y"])
+    digests = pa.array(["0", "1", "1", "2", "2"])
+    found = equal_recordings(clips, digests, np.ones(5, bool))
+    assert {kind: rows["clip"].tolist() for kind, rows in found.items()} == {
+        "under two labels (one is wrong)": ["v", "w"],
+        "listed more than once": ["t", "u"],
+    }

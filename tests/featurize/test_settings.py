@@ -6,7 +6,7 @@ import pytest
 
 from cache.specification import LogmelSpecification, MfccSpecification, RawSpecification
 from cache.storage import CacheError
-from featurize.settings import Data, Features, Options, Settings, SettingsError, check
+from featurize.settings import Data, Features, Options, Settings, SettingsError, Table, check
 
 
 def test_all_three_kinds_are_made_unless_some_are_named():
@@ -77,6 +77,38 @@ def test_numbers_out_of_range_are_refused(settings, flag, value):
 def test_an_engine_and_what_does_not_go_with_it(options, line):
     with pytest.raises(SettingsError, match=line):
         check(Settings(run=Options(**options)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (
+            Settings(data=Data(layout="esc50"), table=Table(csv="a.csv")),
+            "^--csv is for --layout csv, got --layout esc50; leave one of them out",
+        ),
+        (
+            Settings(data=Data(layout="kaggle"), table=Table(label_column="x")),
+            "^--label-column is for --layout csv, got --layout kaggle; leave one of them out",
+        ),
+        (
+            Settings(data=Data(layout="csv")),
+            "^--csv: must name the CSV that lists the recordings, got none; give --csv FILE",
+        ),
+        (
+            Settings(table=Table(audio_dir="x")),
+            "^--csv: must name the CSV that lists the recordings, got none; give --csv FILE",
+        ),
+    ],
+)
+def test_flags_of_a_csv_are_for_its_layout(settings, line):
+    with pytest.raises(SettingsError, match=line):
+        check(settings)
+
+
+def test_a_csv_is_a_layout():
+    check(Settings(table=Table(csv="a.csv")))
+    check(Settings(data=Data(layout="csv"), table=Table(csv="a.csv")))
+    assert Table(csv="a.csv", audio_dir="x").given == {"csv": "a.csv", "audio_dir": "x"}
 
 
 def test_a_cluster_without_its_extra(monkeypatch):

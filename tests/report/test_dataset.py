@@ -42,6 +42,13 @@ def test_duplicates_tell_a_leak_from_two_labels():
     assert found == [([0, 2], "under 2 labels: Bark, Flute"), ([1, 4], "in train and in test")]
 
 
+def test_labels_of_test_clips_are_compared_where_they_are_known():
+    clips = pd.DataFrame({"digest": ["a", "a", "b", "b"], "split": ["train", "test", "test", "test"], "size": 100})
+    clips["label"] = ["Bark", "Flute", "", ""]
+    leak = "under 2 labels: Bark, Flute; in train and in test"
+    assert duplicates(clips) == [([0, 1], leak), ([2, 3], "without a label")]
+
+
 def test_empty_recordings_are_no_duplicates():
     clips = pd.DataFrame({"digest": ["a", "a"], "split": "test", "label": "", "size": [0, 0]})
     assert duplicates(clips) == []
@@ -69,6 +76,11 @@ def test_examples_are_verified_ones_spread_over_the_lengths():
     clips["manually_verified"] = pd.array([1, 0] * 6, "Int8")
     assert examples(clips, np.ones(12, bool), 3) == {"Bark": [2, 6, 10]}
     assert examples(clips, np.arange(12) < 2, 3) == {"Bark": [0, 1]}
+
+
+def test_examples_are_of_test_clips_where_there_are_no_others():
+    clips = pd.DataFrame({"label": ["", "", "Bark"], "split": "test", "seconds": [1.0, 2.0, 3.0]})
+    assert examples(clips, np.ones(3, bool), 3) == {"": [0, 1], "Bark": [2]}
 
 
 def test_extremes_are_sorted_and_leave_silence_out_of_nothing(tmp_path, caches):

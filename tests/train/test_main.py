@@ -83,7 +83,7 @@ def test_the_help_has_every_flag_in_its_group_within_80_columns(command, monkeyp
         (["--quick", "--limit", 1], "labels must be at least 2, got only 'Hum'; raise or leave out --limit, or"),
         (["--quick", "--limit", 4], "must be at least 2, one for each fold, got 1; raise or leave out --limit, or"),
         (["--folds", 3, "--fold", 3], "train: --fold must be 0 to 2, as there are 3 folds, got 3"),
-        (["--fold-column", "no"], "--fold-column must be a column of train.csv (label, manually_verified, part)"),
+        (["--fold-column", "no"], "--fold-column must be a column of the dataset (label, manually_verified, part)"),
     ],
 )
 def test_wrong_input_is_one_line_and_exits_2(command, arguments, message):

@@ -75,7 +75,7 @@ def test_a_limit_that_leaves_one_label_is_named():
 
 
 def test_a_single_label_is_refused():
-    message = r"train.csv: labels must be at least 2, got only 'label 0'; add clips of another"
+    message = r"the dataset: labels must be at least 2, got only 'label 0'; add clips of another"
     with pytest.raises(SettingsError, match=message):
         assign_folds(_dataset([0, 0, 0]), settings_for("conv1d", folds=2))
 
@@ -102,7 +102,7 @@ def test_a_column_need_not_name_folds_of_clips_that_take_no_part():
 
 
 def test_a_missing_column_is_refused():
-    message = r"--fold-column must be a column of train.csv \(part\), got 'prat'"
+    message = r"--fold-column must be a column of the dataset \(part\), got 'prat'"
     with pytest.raises(SettingsError, match=message):
         assign_folds(_dataset([0, 1], part=["a", "b"]), settings_for("conv1d", fold_column="prat"))
 
@@ -173,7 +173,7 @@ def test_too_few_groups_are_refused():
 
 
 def test_a_group_column_that_is_not_there_is_refused():
-    with pytest.raises(SettingsError, match=r"--group-by must be a column of train.csv \(part\), got 'prat'"):
+    with pytest.raises(SettingsError, match=r"--group-by must be a column of the dataset \(part\), got 'prat'"):
         assign_folds(_dataset([0, 1, 0, 1], part=list("abab")), settings_for("conv1d", folds=2, group_by="prat"))
 
 

@@ -1,7 +1,7 @@
 """The clips of a run, their labels as label ids, and windows of one kind of feature.
 
 Clips are numbered in the dataset's order, training clips first, then test clips. Labels stand in the order of
-their first appearance in train.csv, as in the notebook; a label id is a label's number in that order.
+their first appearance among the training clips, as in the notebook; a label id is a label's number in that order.
 """
 
 from dataclasses import dataclass
@@ -46,6 +46,11 @@ def open_dataset(cache: Cache, settings: Settings) -> Dataset:
     """
     clips = cache.clips
     every, test = (clips[clips["split"] == split].reset_index(drop=True) for split in ("train", "test"))
+    if every.empty:
+        raise SettingsError(
+            f"{cache.storage}: must have training clips, which have labels, got {len(test):,} test clips alone; "
+            "featurize a dataset with labels (docs/datasets.md shows how they are laid out)"
+        )
     verified = verified_clips(every["manually_verified"])[: settings.limit]  # --limit changes no clip's state
     train, test = every[: settings.limit], test[: settings.limit]
     settings, store = resolve(settings, cache)
@@ -57,7 +62,7 @@ def open_dataset(cache: Cache, settings: Settings) -> Dataset:
     if settings.verified_only:
         if every["manually_verified"].isna().all():
             raise SettingsError(
-                "--verified-only needs the column manually_verified in train.csv, which says nothing about any "
+                "--verified-only needs the column manually_verified in the dataset, which says nothing about any "
                 "clip; leave --verified-only out, or fill the column in and run featurize again"
             )
         reasons = reasons.mask((reasons == "") & ~verified, "unverified")

@@ -45,9 +45,28 @@ def test_unverified_clips_are_left_out_when_asked(dataset):
 
 def test_verified_only_needs_the_column(other_work):
     settings = settings_for("conv1d", verified_only=True, seconds=0.5)
-    message = r"--verified-only needs the column manually_verified in train.csv, which says nothing about any clip"
+    message = (
+        r"--verified-only needs the column manually_verified in the dataset, which says nothing about any clip"
+    )
     with pytest.raises(SettingsError, match=message):
         open_dataset(open_cache(other_work / "cache"), settings)
+
+
+def test_test_clips_alone_are_refused(dataset):
+    cache = open_cache(dataset().settings.cache_path)
+    cache.clips = cache.clips[cache.clips["split"] == "test"]
+    message = (
+        r"cache: must have training clips, which have labels, got 4 test clips alone; featurize a dataset with"
+    )
+    with pytest.raises(SettingsError, match=message):
+        open_dataset(cache, dataset().settings)
+
+
+def test_labels_of_test_clips_are_none_to_learn(dataset):
+    cache = open_cache(dataset().settings.cache_path)
+    is_test = cache.clips["split"] == "test"
+    cache.clips = cache.clips.assign(label=cache.clips["label"].mask(is_test, "Whistle"))
+    assert open_dataset(cache, dataset().settings).labels == ["Hum", "None", "Rain drops"]
 
 
 def test_a_limit_takes_the_first_clips_of_both_kinds(dataset):
