@@ -38,9 +38,9 @@ SECTIONS = {
 _PAGE = """\
 # From Python
 
-What notebooks and programs may use, each under the name that it is imported by. The names of `earmark` are short ways
-to the same things: `import earmark; earmark.open_cache("work/cache")`. [guide.ipynb](../guide.ipynb) shows them at
-work. `make api` writes this page from the docstrings.
+What notebooks and programs may use, each under the name that it is imported by. The names of `earmark` are short
+ways to the same things: `import earmark; earmark.open_cache("work/cache")`. [guide.ipynb](../guide.ipynb) shows
+them at work. `make api` writes this page from the docstrings.
 {% for title, names in sections.items() %}
 ## {{ title }}
 {% for item in map(found, names) %}

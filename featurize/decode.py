@@ -8,6 +8,7 @@ as far as it goes and marked truncated.
 
 import io
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,14 @@ SUFFIXES = frozenset(  # of files that are taken for recordings where nothing li
 HELD_BYTES = 1 << 26  # a larger file is not held in memory
 _BLOCK = 1 << 20  # samples a read
 _CODEC_BLOCK = 1 << 14  # where data may break off in the middle: what is lost then is at most a block
+_OF_FFMPEG = {  # how files begin that phones and cameras make
+    "MP4, M4A or MOV": rb".{4}ftyp",
+    "Matroska or WebM": rb"\x1aE\xdf\xa3",
+    "AVI": rb"RIFF.{4}AVI ",
+    "WMA or WMV": rb"0&\xb2u\x8ef\xcf\x11",
+    "AAC": rb"\xff[\xf0\xf1\xf8\xf9]",
+    "AMR": rb"#!AMR",
+}
 _MIN_RATE = 100  # Hz; a header that says less is taken for a lie, as its clip would fill the disk once resampled
 _MOST_HOURS = 24 * 7  # a few KB of FLAC can claim years of silence, which would fill the disk
 # No codec packs real sound tighter than this many samples a byte; a header that claims more is not believed.
@@ -159,9 +168,18 @@ class Recording:
                 has_integers = file.subtype.startswith("PCM_") or file.subtype in ("ULAW", "ALAW")
                 yield _blocks(file, self.header.native_samples), has_integers, lacks_data
         except sf.LibsndfileError as error:
-            reason = error.error_string.strip(". ")
-            raise DecodeError(f"not a recording that libsndfile can decode ({reason})") from error
+            raise DecodeError(self._why(error.error_string.strip(". "))) from error
         self._check_unchanged()
+
+    def _why(self, reason: str) -> str:
+        """Why libsndfile cannot decode it, and what can."""
+        file = self._file or io.BytesIO(self._data)
+        file.seek(0)
+        head = file.read(HEAD_BYTES)
+        for kind, pattern in _OF_FFMPEG.items():
+            if re.match(pattern, head, re.DOTALL):
+                return f"{kind}, which libsndfile cannot decode; convert it, for example by ffmpeg -i FILE FILE.wav"
+        return f"not a recording that libsndfile can decode ({reason})"
 
     def _plain(self) -> np.ndarray | None:
         """int16 [n, channels]: the samples of a plain 16-bit wav in memory; None for any other recording."""

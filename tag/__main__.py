@@ -135,7 +135,9 @@ def main(arguments: list[str] | None = None) -> int:
         options = {"description": help_text(_DESCRIPTION), "config": (FlagCreatePairsOff, OmitArgPrefixes)}
         settings = tyro.cli(Settings, prog="python -m tag", args=arguments, **options)
         check(settings)
-        paths = find_recordings(settings.paths)
+        paths, remarks = find_recordings(settings.paths)
+        for line in remarks:
+            command.say(line)
         kind, place = _wanted(settings.out)
         if kind in ("audacity", "raven") and len(paths) > 1:
             raise RecordingsError(f"--{kind} must be given one recording, got {len(paths)}; tag them one by one")

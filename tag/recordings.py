@@ -6,7 +6,7 @@ a short one.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 
@@ -16,13 +16,12 @@ from cache import Cache, open_cache
 from cache.specification import Specification
 from cache.storage import open_storage
 from common import EarmarkError
-from featurize.datasets import Dataset
+from featurize.datasets import Dataset, walk
 from featurize.decode import SUFFIXES
 from featurize.run import run
 from featurize.settings import Options
 from featurize.summary import summarize
 from featurize.todo import Todo
-
 
 Begin = Callable[[str, float], AbstractContextManager[Callable[[float], None]]]
 """Begins to show a step, "decode" (a total in seconds of sound) or "tag" (in predictions), and ends with its block,
@@ -38,37 +37,33 @@ class RecordingsError(EarmarkError):
     """Nothing to tag, or a place that cannot be looked through; the message is one line for the user."""
 
 
-def find_recordings(paths: Iterable[Path]) -> list[Path]:
+def find_recordings(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
     """The recordings that paths name: files as they are, and of folders every file with a suffix of audio.
 
     Folders are looked through to the bottom, in the order of names; hidden files and folders are left out.
 
+    Returns:
+        The recordings, each once, and lines that say what was left out.
     Raises:
         RecordingsError: nothing is found in a folder, or at all.
     """
     found: dict[Path, None] = {}
+    remarks = []
     for path in paths:
-        inside = [path] if not path.is_dir() else [*_in_folder(path)]
-        if not inside:
+        if not path.is_dir():
+            found[path] = None
+            continue
+        inside = walk.find_recordings(open_storage(path))
+        if not inside.recordings:
             raise RecordingsError(
                 f"{path}: must hold recordings ({', '.join(sorted(SUFFIXES))}), got none; name files to tag them "
                 "whatever their suffix"
             )
-        found.update(dict.fromkeys(inside))
+        found |= {path / name: None for name in inside.recordings}
+        remarks += [f"{path}: {line}" for line in inside.remarks]
     if not found:
         raise RecordingsError("give at least one file or folder to tag; see --help")
-    return list(found)
-
-
-def _in_folder(folder: Path) -> Iterator[Path]:
-    def refuse(error: OSError) -> None:
-        raise RecordingsError(f"{error.filename}: {error.strerror}") from error
-
-    for place, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
-                yield Path(place, name)
+    return list(found), remarks
 
 
 def featurized(

@@ -247,6 +247,25 @@ def test_a_recording_is_known_by_its_content_not_by_its_name(tmp_path, name):
     np.testing.assert_allclose(decoded(tmp_path / name)[0], TONE, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (b"\0\0\0\x20ftypisom", "MP4, M4A or MOV"),
+        (b"\x1aE\xdf\xa3\x01", "Matroska or WebM"),
+        (b"RIFF\n\0\0\0AVI LIST", "AVI"),
+        (b"0&\xb2u\x8ef\xcf\x11", "WMA or WMV"),
+        (b"\xff\xf1\x50\x80", "AAC"),
+        (b"#!AMR\n", "AMR"),
+    ],
+)
+def test_what_phones_and_cameras_make_is_named_with_what_converts_it(tmp_path, head, kind):
+    (tmp_path / "x").write_bytes(head + bytes(10_000))
+    with pytest.raises(
+        DecodeError, match=f"^{kind}, which libsndfile cannot decode; convert it, .* ffmpeg -i FILE"
+    ):
+        decoded(tmp_path / "x")
+
+
 def test_samples_without_a_header_are_refused_alone(tmp_path):
     (tmp_path / "x.raw").write_bytes(np.arange(1000, dtype="<i2").tobytes())
     assert read_header(tmp_path / "x.raw") == Header(0, 0)
