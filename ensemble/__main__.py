@@ -19,7 +19,8 @@ from common.command import DONE, Command
 from common.text import help_text
 from ensemble.combine import combined_test_predictions, refuse_misfits, refuse_unfinished
 from ensemble.files import PredictionsError, write_csv
-from ensemble.predictions import open_predictions, predictions_folders
+from ensemble.leaderboard import leaderboard_table
+from ensemble.predictions import folder_of, open_predictions, predictions_folders
 from ensemble.submission import refuse_output, submission
 from ensemble.table import result_table
 
@@ -27,7 +28,8 @@ _DESCRIPTION = """Combine predictions into a submission: the geometric mean over
 then the three best labels of each test clip.
 
 Prints a table with a row for each folder and one for their ensemble. Its scores are out-of-fold (OOF): on training
-clips, by models that did not train on them. Then it writes each submission and prints where it is.
+clips, by models that did not train on them. Where labels of test clips are known, a second table has the scores on
+these. Then it writes each submission and prints where it is.
 
 Exit codes: 0 done, 2 wrong input or usage, 130 stopped by Ctrl-C, 141 the reader of a pipe is gone. --debug shows
 the traceback of an unexpected error."""
@@ -71,17 +73,15 @@ class Settings:
 
 def planned(settings: Settings) -> dict[Path, list[Path]]:
     """What the command line asks for: each file to write, and the folders that it combines."""
-    choice, name, output = settings.choice, settings.name, settings.output
+    choice, output = settings.choice, settings.output
     given = {"--1d": choice.one_d, "--2d": choice.two_d, "--both": choice.both, "--all": choice.every}
     given["DIR"] = choice.folders
     if len(found := [flag for flag, value in given.items() if value]) != 1:
         got = " and ".join(found) or "none"
         raise PredictionsError(f"give exactly one of {', '.join(given)}, got {got}; see --help")
-    if name and (name in (".", "..") or Path(name).name != name):
-        raise PredictionsError(f"--name must be one plain folder name, got {name!r}; see --help")
+    base = folder_of(settings.work, settings.name)
     if choice.both and output:
         raise PredictionsError("--output cannot be given with --both, which writes three files; leave it out")
-    base = settings.work / name
     one, two = base / "predictions_1d_conv", base / "predictions_2d_conv"
     if choice.both:
         members = {"1d_conv": [one], "2d_conv": [two], "1d_2d": [one, two]}
@@ -120,7 +120,11 @@ def run(settings: Settings) -> list[str]:
     labels, fnames = folders[paths[0]].labels, folders[paths[0]].clips_test["fname"]
     if settings.output:
         refuse_output(settings.output, fnames, labels)
-    lines = [*result_table(list(folders.values()), list(weights.values())), ""]
+    lines = result_table(list(folders.values()), list(weights.values()))
+    mixes = {f"all {len(folders)}": list(weights.values())} if len(folders) > 1 else {}
+    if on_test := leaderboard_table(list(folders.values()), mixes):
+        lines += ["", *on_test]
+    lines.append("")
     if fnames.empty:
         return [*lines, "no submission written: there are no test clips (no sample_submission.csv)"]
     tables = {}

@@ -86,6 +86,23 @@ def test_table_has_a_row_for_each_folder_and_the_ensemble(work, ensemble):
     ]
 
 
+def test_scores_on_labelled_test_clips_stand_below_the_table(work, ensemble):
+    """In one folder alone, as the other was trained before the labels were known."""
+    (work / "predictions_2d_conv" / "clips_test.csv").write_text(
+        'fname,label,usage\nt0.wav,Bell,Public\n"t,1.wav",None,Private\nNone,,\nt3.wav,Rain,Private\nt4 é.wav,Rain,Ignored\n'
+    )
+    code, out, err = ensemble("--both")
+    assert (code, err) == (0, "")
+    _, on_test, files = out.split("\n\n")
+    assert [line.split()[:3] for line in on_test.splitlines()[1:-1]] == [
+        [part, model, clips]
+        for part, clips in (("all", "3"), ("public", "1"), ("private", "2"))
+        for model in ("conv1d", "conv2d", "ensemble")
+    ]
+    assert on_test.splitlines()[-1] == "test clips that are not scored: 1 ignored, 1 unlabelled"
+    assert files.startswith("submission of 5 clips: ")
+
+
 @pytest.mark.parametrize("model", ["1d", "2d"])
 def test_one_model_writes_its_own_file_alone(work, ensemble, model):
     code, out, _ = ensemble(f"--{model}")
