@@ -1,4 +1,4 @@
-"""`python -m ensemble --1d | --2d | --both | --all | DIR ...`."""
+"""`python -m ensemble --1d | --2d | --both | --all | DIR ...`, and `python -m ensemble check FILE`."""
 
 if __name__ == "__main__":
     from earmark import refuse_hidden_packages
@@ -15,8 +15,9 @@ import numpy as np
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
-from common.command import DONE, Command
+from common.command import DONE, SOME_FAILED, Command
 from common.text import help_text
+from ensemble.check import CHECK_DESCRIPTION, CheckSettings, check
 from ensemble.combine import combined_test_predictions, refuse_misfits, refuse_unfinished
 from ensemble.files import PredictionsError, write_csv
 from ensemble.leaderboard import leaderboard_table
@@ -29,7 +30,7 @@ then the three best labels of each test clip.
 
 Prints a table with a row for each folder and one for their ensemble. Its scores are out-of-fold (OOF): on training
 clips, by models that did not train on them. Where labels of test clips are known, a second table has the scores on
-these. Then it writes each submission and prints where it is.
+these. Then it writes each submission and prints where it is. `python -m ensemble check FILE` checks one.
 
 Exit codes: 0 done, 2 wrong input or usage, 130 stopped by Ctrl-C, 141 the reader of a pipe is gone. --debug shows
 the traceback of an unexpected error."""
@@ -145,6 +146,11 @@ def main() -> int:
     command = Command("ensemble")
 
     def act(arguments: list[str]) -> int:
+        if arguments[:1] == ["check"]:
+            options = {"description": help_text(CHECK_DESCRIPTION), "args": arguments[1:]}
+            lines, right = check(tyro.cli(CheckSettings, prog="python -m ensemble check", **options))
+            command.result(lines)
+            return DONE if right else SOME_FAILED
         options = {"description": help_text(_DESCRIPTION), "config": (FlagCreatePairsOff, OmitArgPrefixes)}
         command.result(run(tyro.cli(Settings, prog="python -m ensemble", args=arguments, **options)))
         return DONE

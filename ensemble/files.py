@@ -105,10 +105,14 @@ def read_json(path: Path, advice: str = AGAIN, kind: type = dict, rule: str = "a
 def read_csv(path: Path, columns: list[str], more: bool = False, advice: str = AGAIN) -> pd.DataFrame:
     """A table of text; nothing is taken for a number or for missing, so that a label "None" survives.
 
-    columns: of the file, in their order; more: it may have others, and in any order.
+    columns: of the file, in their order. more: it may have others, in any order, and a byte order mark (BOM).
     """
     with _reading(path, advice) as file:
-        text = file.read().decode()
+        text = file.read().decode("utf-8-sig" if more else "utf-8")
+        if not text:
+            raise ValueError("it is empty")
+        if text.startswith("\ufeff"):
+            raise ValueError("it begins with a byte order mark (BOM)")
         header, *rows = list(csv.reader(io.StringIO(text, newline=""), strict=True)) or [[]]
         if header != columns and not (more and {*columns} <= {*header} and len({*header}) == len(header)):
             raise ValueError(f"columns must be {','.join(columns)}, got {short(','.join(header))}")
