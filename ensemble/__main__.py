@@ -18,10 +18,11 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 from common.command import DONE, SOME_FAILED, Command
 from common.text import help_text
 from ensemble.check import CHECK_DESCRIPTION, CheckSettings, check
-from ensemble.combine import combined_test_predictions, refuse_misfits, refuse_unfinished
+from ensemble.combine import combined_oof, combined_test_predictions, refuse_misfits, refuse_unfinished
 from ensemble.files import PredictionsError, write_csv
 from ensemble.leaderboard import leaderboard_table
-from ensemble.predictions import folder_of, open_predictions, predictions_folders
+from ensemble.optimise import advice, optimise
+from ensemble.predictions import PredictionsFolder, folder_of, open_predictions, predictions_folders
 from ensemble.submission import refuse_output, submission
 from ensemble.table import result_table
 
@@ -65,6 +66,10 @@ class Settings:
     """Name of a run that was kept apart: WORK/NAME takes the place of WORK."""
     weights: Annotated[tuple[float, ...], arg(metavar="W ...", help_behavior_hint="(default: all equal)")] = ()
     """Weight of each folder, 0 or more, in the order of the folders (with --both and --all: of the table)."""
+    optimise: Annotated[bool, arg(help_behavior_hint="")] = False
+    """Find the weights of the least log loss on the out-of-fold predictions, and combine by them. The row
+    "optimised" is honest: each clip is combined by weights that were fitted on the clips of other folds. With few
+    clips, equal weights are often as good; the rows tell."""
     output: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: as above)")] = None
     """Write the submission here; not with --both, which writes three. A file that is there is replaced only if it
     is an earlier submission for the same clips."""
@@ -99,39 +104,46 @@ def planned(settings: Settings) -> dict[Path, list[Path]]:
     return {output or base / f"{prefix}ensembled_submission.csv": folders}
 
 
+def given_weights(settings: Settings, n_folders: int) -> list[float]:
+    """The weight of each folder that the command line gives; all equal unless it does."""
+    words = " ".join(f"{weight:g}" for weight in settings.weights)
+    if settings.optimise and words:
+        raise PredictionsError(f"--optimise finds the weights, so give no --weights, got {words}; leave one out")
+    if settings.optimise and n_folders < 2:
+        raise PredictionsError(f"--optimise must be given 2 or more folders, got {n_folders}; leave it out")
+    weights = list(settings.weights) or [1.0] * n_folders
+    if len(weights) != n_folders:
+        rule = f"{n_folders} numbers, one for each folder, got {len(weights)} ({words})"
+        raise PredictionsError(f"--weights must be {rule}; give them after the folders")
+    if not np.isfinite(weights).all() or min(weights) < 0 or max(weights) == 0:
+        raise PredictionsError(f"--weights must be 0 or more and not all 0, got {words}; see --help")
+    return weights
+
+
 def run(settings: Settings) -> list[str]:
-    """Combine, write the submissions, and give the lines to print: the table, notes, and where the files are.
+    """Combine, write the submissions, and give the lines to print: the tables, notes, and where the files are.
 
     Where anything is wrong, nothing is written.
     """
     outputs = planned(settings)
     paths = list(dict.fromkeys(path for members in outputs.values() for path in members))
-    given = settings.weights or (1.0,) * len(paths)
-    words = " ".join(f"{weight:g}" for weight in given)
-    if len(given) != len(paths):
-        rule = f"{len(paths)} numbers, one for each folder, got {len(given)} ({words})"
-        raise PredictionsError(f"--weights must be {rule}; give them after the folders")
-    if not np.isfinite(given).all() or min(given) < 0 or max(given) == 0:
-        raise PredictionsError(f"--weights must be 0 or more and not all 0, got {words}; see --help")
-    weights = dict(zip(paths, given, strict=True))
-    folders = {path: open_predictions(path) for path in paths}
-    refuse_misfits(list(folders.values()))
+    weights = given_weights(settings, len(paths))
+    folders = [open_predictions(path) for path in paths]
+    refuse_misfits(folders)
     if not settings.partial:
-        refuse_unfinished(list(folders.values()))
-    labels, fnames = folders[paths[0]].labels, folders[paths[0]].clips_test["fname"]
+        refuse_unfinished(folders)
+    labels, fnames = folders[0].labels, folders[0].clips_test["fname"]
     if settings.output:
         refuse_output(settings.output, fnames, labels)
-    lines = result_table(list(folders.values()), list(weights.values()))
-    mixes = {f"all {len(folders)}": list(weights.values())} if len(folders) > 1 else {}
-    if on_test := leaderboard_table(list(folders.values()), mixes):
-        lines += ["", *on_test]
+    lines, weights = scored(folders, weights, settings.optimise)
     lines.append("")
     if fnames.empty:
         return [*lines, "no submission written: there are no test clips (no sample_submission.csv)"]
     tables = {}
     for file, members in outputs.items():
-        weighted = [weights[path] for path in members] if len(members) > 1 else [1.0]
-        combined = combined_test_predictions([folders[path] for path in members], weighted)
+        own = [paths.index(path) for path in members]
+        weighted = [weights[i] for i in own] if len(own) > 1 else [1.0]
+        combined = combined_test_predictions([folders[i] for i in own], weighted)
         tables[file] = submission(fnames, combined, labels)
     for file, table in tables.items():
         write_csv(file, table)
@@ -139,6 +151,23 @@ def run(settings: Settings) -> list[str]:
     if odd := [label for label in labels if label.split() != [label]]:
         lines.append(f"note: a submission separates labels by spaces, and {odd[0]!r} is not one word")
     return lines
+
+
+def scored(
+    folders: list[PredictionsFolder], weights: list[float], optimised: bool
+) -> tuple[list[str], list[float]]:
+    """The lines of the tables, and the weights to combine by: those given, or those that are found."""
+    every = f"all {len(folders)}"
+    first = f"{every}, equal" if optimised else every
+    ensembles = {first: weights} if len(folders) > 1 else {}
+    oof, lines = {name: combined_oof(folders, weights) for name in ensembles}, []
+    if optimised:
+        weights, held_out = optimise(folders)
+        ensembles[f"{every}, optimised"], oof[f"{every}, optimised"] = weights, held_out
+        lines = ["", *advice(folders[0], weights, oof[first], held_out)]
+    if on_test := leaderboard_table(folders, ensembles):
+        lines = ["", *on_test, *lines]
+    return [*result_table(folders, oof), *lines], weights
 
 
 def main() -> int:

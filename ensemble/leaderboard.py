@@ -5,7 +5,7 @@ is "Public" or "Private" are scored apart too; upper and lower case are the same
 any other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -35,18 +35,18 @@ def leaderboard(folder: PredictionsFolder, probabilities: np.ndarray) -> list[tu
     return [(part, *score_cells(probabilities[own], ids[own])) for part, own in parts.items() if own.any()]
 
 
-def leaderboard_table(folders: Sequence[PredictionsFolder], mixes: dict[str, Sequence[float]]) -> list[str]:
-    """The lines of a table with a row for each folder and each mix of them, all clips first, and a note on clips
-    that are not scored; nothing where no label is known.
+def leaderboard_table(folders: Sequence[PredictionsFolder], ensembles: Mapping[str, Sequence[float]]) -> list[str]:
+    """The lines of a table with a row for each folder and each ensemble of all of them, all clips first, and a
+    note on clips that are not scored; nothing where no label is known.
 
-    mixes: the folders' weights, by what the mix is called.
+    ensembles: the folders' weights, by what the column "predictions" is to say.
     """
     knowing = next((folder for folder in folders if "label" in folder.clips_test), None)
     if knowing is None:
         return []
     names = zip(folders, folder_names(folders), strict=True)
     made = [(folder.config["model"], name, [folder], [1.0]) for folder, name in names]
-    made += [("ensemble", name, folders, weights) for name, weights in mixes.items()]
+    made += [("ensemble", name, folders, weights) for name, weights in ensembles.items()]
     found = [
         (part, model, *scores, name)
         for model, name, members, weights in made

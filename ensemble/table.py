@@ -1,11 +1,10 @@
-"""The result table: a row for each predictions folder, and one for their ensemble."""
+"""The result table: a row for each predictions folder, and one for each way to combine them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from common.text import listed, table
-from ensemble.combine import combined_oof
 from ensemble.metrics import accuracy, map3
 from ensemble.predictions import PredictionsFolder
 
@@ -37,29 +36,30 @@ def folder_row(folder: PredictionsFolder) -> tuple[str, ...]:
     return folder.config["model"], f"{folder.config['n_parameters']:,}", folds, *_scores(folder, folder.oof())
 
 
-def ensemble_row(folders: Sequence[PredictionsFolder], weights: Sequence[float]) -> tuple[str, ...]:
-    """The row of an ensemble: parameters and folds summed, scores over the clips that every folder scores."""
+def ensemble_row(folders: Sequence[PredictionsFolder], oof: np.ndarray) -> tuple[str, ...]:
+    """The row of an ensemble: parameters and folds summed, scores of its predictions, see `combined_oof`."""
     n_parameters = sum(folder.config["n_parameters"] for folder in folders)
     n_folds = sum(len(folder.finished) for folder in folders)
-    return "ensemble", f"{n_parameters:,}", f"{n_folds}", *_scores(folders[0], combined_oof(folders, weights))
+    return "ensemble", f"{n_parameters:,}", f"{n_folds}", *_scores(folders[0], oof)
 
 
-def result_table(folders: Sequence[PredictionsFolder], weights: Sequence[float]) -> list[str]:
-    """The lines of the table of some folders, with a row for their ensemble if they are several, and a note where
-    they score different clips, so that their rows cannot be compared.
+def result_table(folders: Sequence[PredictionsFolder], ensembles: Mapping[str, np.ndarray]) -> list[str]:
+    """The lines of the table of some folders and of ensembles of all of them, and a note where the folders score
+    different clips, so that their rows cannot be compared.
+
+    ensembles: out-of-fold predictions, see `combined_oof`, by what the column "predictions" is to say.
     """
     rows = [(*folder_row(folder), name) for folder, name in zip(folders, folder_names(folders), strict=True)]
+    rows += [(*ensemble_row(folders, oof), name) for name, oof in ensembles.items()]
     notes = []
-    if len(folders) > 1:
-        rows.append((*ensemble_row(folders, weights), f"all {len(folders)}"))
-        scored = np.array([folder.scored for folder in folders])
-        if (scored != scored[0]).any():
-            pairs = zip(scored.sum(axis=1), folders, strict=True)
-            counts = listed((f"{n_clips:,} in {folder.path}" for n_clips, folder in pairs), most=20)
-            notes = [
-                f"note: the folders score different training clips ({counts}); the ensemble's row is over the "
-                f"{scored.all(axis=0).sum():,} clips that all of them score"
-            ]
+    scored = np.array([folder.scored for folder in folders])
+    if (scored != scored[0]).any():
+        pairs = zip(scored.sum(axis=1), folders, strict=True)
+        counts = listed((f"{n_clips:,} in {folder.path}" for n_clips, folder in pairs), most=20)
+        notes = [
+            f"note: the folders score different training clips ({counts}); the ensemble's row is over the "
+            f"{scored.all(axis=0).sum():,} clips that all of them score"
+        ]
     return [*table(_HEADER, rows, right=range(1, 6)), *notes]
 
 
