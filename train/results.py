@@ -59,10 +59,12 @@ def runs_table(work: Path) -> tuple[list[str], list[str]]:
     for path in paths:
         try:
             folder = open_predictions(path.parent)
-            rows.append(_cells(work, folder))
-            told.append([_words(folder), *_test_words(folder)])
+            cells, below = _cells(work, folder), [_words(folder), *_test_words(folder)]
         except PredictionsError as error:
             refused.append(str(error))
+            continue
+        rows.append(cells)
+        told.append(below)
     if not rows:
         return [f"no runs in {work}"], refused
     header, *lines = table(_HEADER, rows, right=range(3, 8))

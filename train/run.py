@@ -82,12 +82,13 @@ def train_fold_of(settings: Settings, fold: int, progress: RunProgress, wait_s: 
 
 def _open_folder(dataset: Dataset, folds: np.ndarray) -> PredictionsFolder:
     settings, store = dataset.settings, dataset.windows.store
+    test = dataset.test.reindex(columns=["clip", "label", "usage"], fill_value="")
     net = build(settings.model, dataset.windows.shape, len(dataset.labels), quick=settings.quick)
     return create_predictions(
         settings.predictions_path,
         labels=dataset.labels,
         clips_train=dataset.train.rename(columns={"clip": "fname"})[["fname", "label"]],
-        clips_test=dataset.test.rename(columns={"clip": "fname"}),
+        clips_test=test.rename(columns={"clip": "fname"}),
         folds=folds,
         reasons=dataset.reasons,
         config={

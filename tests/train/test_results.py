@@ -132,13 +132,14 @@ def test_what_differs_fits_80_columns(make_run, tmp_path):
     assert max(map(len, lines)) <= 80 and len(lines) > 3
 
 
-def test_a_damaged_run_leaves_the_others_in_the_table(make_run, tmp_path):
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_damaged_run_leaves_the_others_in_the_table(make_run, tmp_path, part):
     make_run("")
-    (make_run("trial").path / "train_predictions_1.npy").unlink()
+    (make_run("trial", test=LABELLED).path / f"{part}_predictions_1.npy").unlink()
     lines, refused = runs_table(tmp_path)
     assert [line.split()[0] for line in lines] == ["run", "-", "store=raw-4000.zarr"]
     (line,) = refused
-    assert "trial/predictions_1d_conv/train_predictions_1.npy" in line
+    assert f"trial/predictions_1d_conv/{part}_predictions_1.npy" in line
 
 
 def test_a_run_without_a_finished_fold_is_named_apart(make_run, tmp_path):
