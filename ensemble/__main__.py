@@ -1,4 +1,4 @@
-"""`python -m ensemble --1d | --2d | --both | --all | DIR ...`."""
+"""`python -m ensemble --1d | --2d | --both | --all | DIR ...`, and `python -m ensemble check FILE`."""
 
 if __name__ == "__main__":
     from earmark import refuse_hidden_packages
@@ -15,11 +15,14 @@ import numpy as np
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
-from common.command import DONE, Command
+from common.command import DONE, SOME_FAILED, Command
 from common.text import help_text
-from ensemble.combine import combined_test_predictions, refuse_misfits, refuse_unfinished
+from ensemble.check import CHECK_DESCRIPTION, CheckSettings, check
+from ensemble.combine import combined_oof, combined_test_predictions, refuse_misfits, refuse_unfinished
 from ensemble.files import PredictionsError, write_csv
-from ensemble.predictions import open_predictions, predictions_folders
+from ensemble.leaderboard import leaderboard_table
+from ensemble.optimise import advice, optimise
+from ensemble.predictions import PredictionsFolder, folder_of, open_predictions, predictions_folders
 from ensemble.submission import refuse_output, submission
 from ensemble.table import result_table
 
@@ -27,7 +30,8 @@ _DESCRIPTION = """Combine predictions into a submission: the geometric mean over
 then the three best labels of each test clip.
 
 Prints a table with a row for each folder and one for their ensemble. Its scores are out-of-fold (OOF): on training
-clips, by models that did not train on them. Then it writes each submission and prints where it is.
+clips, by models that did not train on them. Where labels of test clips are known, a second table has the scores on
+these. Then it writes each submission and prints where it is. `python -m ensemble check FILE` checks one.
 
 Exit codes: 0 done, 2 wrong input or usage, 130 stopped by Ctrl-C, 141 the reader of a pipe is gone. --debug shows
 the traceback of an unexpected error."""
@@ -62,6 +66,10 @@ class Settings:
     """Name of a run that was kept apart: WORK/NAME takes the place of WORK."""
     weights: Annotated[tuple[float, ...], arg(metavar="W ...", help_behavior_hint="(default: all equal)")] = ()
     """Weight of each folder, 0 or more, in the order of the folders (with --both and --all: of the table)."""
+    optimise: Annotated[bool, arg(help_behavior_hint="")] = False
+    """Find the weights of the least log loss on the out-of-fold predictions, and combine by them. The row
+    "optimised" is honest: each clip is combined by weights that were fitted on the clips of other folds. With few
+    clips, equal weights are often as good; the rows tell."""
     output: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: as above)")] = None
     """Write the submission here; not with --both, which writes three. A file that is there is replaced only if it
     is an earlier submission for the same clips."""
@@ -71,17 +79,15 @@ class Settings:
 
 def planned(settings: Settings) -> dict[Path, list[Path]]:
     """What the command line asks for: each file to write, and the folders that it combines."""
-    choice, name, output = settings.choice, settings.name, settings.output
+    choice, output = settings.choice, settings.output
     given = {"--1d": choice.one_d, "--2d": choice.two_d, "--both": choice.both, "--all": choice.every}
     given["DIR"] = choice.folders
     if len(found := [flag for flag, value in given.items() if value]) != 1:
         got = " and ".join(found) or "none"
         raise PredictionsError(f"give exactly one of {', '.join(given)}, got {got}; see --help")
-    if name and (name in (".", "..") or Path(name).name != name):
-        raise PredictionsError(f"--name must be one plain folder name, got {name!r}; see --help")
+    base = folder_of(settings.work, settings.name)
     if choice.both and output:
         raise PredictionsError("--output cannot be given with --both, which writes three files; leave it out")
-    base = settings.work / name
     one, two = base / "predictions_1d_conv", base / "predictions_2d_conv"
     if choice.both:
         members = {"1d_conv": [one], "2d_conv": [two], "1d_2d": [one, two]}
@@ -98,35 +104,46 @@ def planned(settings: Settings) -> dict[Path, list[Path]]:
     return {output or base / f"{prefix}ensembled_submission.csv": folders}
 
 
+def given_weights(settings: Settings, n_folders: int) -> list[float]:
+    """The weight of each folder that the command line gives; all equal unless it does."""
+    words = " ".join(f"{weight:g}" for weight in settings.weights)
+    if settings.optimise and words:
+        raise PredictionsError(f"--optimise finds the weights, so give no --weights, got {words}; leave one out")
+    if settings.optimise and n_folders < 2:
+        raise PredictionsError(f"--optimise must be given 2 or more folders, got {n_folders}; leave it out")
+    weights = list(settings.weights) or [1.0] * n_folders
+    if len(weights) != n_folders:
+        rule = f"{n_folders} numbers, one for each folder, got {len(weights)} ({words})"
+        raise PredictionsError(f"--weights must be {rule}; give them after the folders")
+    if not np.isfinite(weights).all() or min(weights) < 0 or max(weights) == 0:
+        raise PredictionsError(f"--weights must be 0 or more and not all 0, got {words}; see --help")
+    return weights
+
+
 def run(settings: Settings) -> list[str]:
-    """Combine, write the submissions, and give the lines to print: the table, notes, and where the files are.
+    """Combine, write the submissions, and give the lines to print: the tables, notes, and where the files are.
 
     Where anything is wrong, nothing is written.
     """
     outputs = planned(settings)
     paths = list(dict.fromkeys(path for members in outputs.values() for path in members))
-    given = settings.weights or (1.0,) * len(paths)
-    words = " ".join(f"{weight:g}" for weight in given)
-    if len(given) != len(paths):
-        rule = f"{len(paths)} numbers, one for each folder, got {len(given)} ({words})"
-        raise PredictionsError(f"--weights must be {rule}; give them after the folders")
-    if not np.isfinite(given).all() or min(given) < 0 or max(given) == 0:
-        raise PredictionsError(f"--weights must be 0 or more and not all 0, got {words}; see --help")
-    weights = dict(zip(paths, given, strict=True))
-    folders = {path: open_predictions(path) for path in paths}
-    refuse_misfits(list(folders.values()))
+    weights = given_weights(settings, len(paths))
+    folders = [open_predictions(path) for path in paths]
+    refuse_misfits(folders)
     if not settings.partial:
-        refuse_unfinished(list(folders.values()))
-    labels, fnames = folders[paths[0]].labels, folders[paths[0]].clips_test["fname"]
+        refuse_unfinished(folders)
+    labels, fnames = folders[0].labels, folders[0].clips_test["fname"]
     if settings.output:
         refuse_output(settings.output, fnames, labels)
-    lines = [*result_table(list(folders.values()), list(weights.values())), ""]
+    lines, weights = scored(folders, weights, settings.optimise)
+    lines.append("")
     if fnames.empty:
         return [*lines, "no submission written: there are no test clips (no sample_submission.csv)"]
     tables = {}
     for file, members in outputs.items():
-        weighted = [weights[path] for path in members] if len(members) > 1 else [1.0]
-        combined = combined_test_predictions([folders[path] for path in members], weighted)
+        own = [paths.index(path) for path in members]
+        weighted = [weights[i] for i in own] if len(own) > 1 else [1.0]
+        combined = combined_test_predictions([folders[i] for i in own], weighted)
         tables[file] = submission(fnames, combined, labels)
     for file, table in tables.items():
         write_csv(file, table)
@@ -136,11 +153,33 @@ def run(settings: Settings) -> list[str]:
     return lines
 
 
+def scored(
+    folders: list[PredictionsFolder], weights: list[float], optimised: bool
+) -> tuple[list[str], list[float]]:
+    """The lines of the tables, and the weights to combine by: those given, or those that are found."""
+    every = f"all {len(folders)}"
+    first = f"{every}, equal" if optimised else every
+    ensembles = {first: weights} if len(folders) > 1 else {}
+    oof, lines = {name: combined_oof(folders, weights) for name in ensembles}, []
+    if optimised:
+        weights, held_out = optimise(folders)
+        ensembles[f"{every}, optimised"], oof[f"{every}, optimised"] = weights, held_out
+        lines = ["", *advice(folders[0], weights, oof[first], held_out)]
+    if on_test := leaderboard_table(folders, ensembles):
+        lines = ["", *on_test, *lines]
+    return [*result_table(folders, oof), *lines], weights
+
+
 def main() -> int:
     """Run the command; see common.command for how it ends."""
     command = Command("ensemble")
 
     def act(arguments: list[str]) -> int:
+        if arguments[:1] == ["check"]:
+            options = {"description": help_text(CHECK_DESCRIPTION), "args": arguments[1:]}
+            lines, right = check(tyro.cli(CheckSettings, prog="python -m ensemble check", **options))
+            command.result(lines)
+            return DONE if right else SOME_FAILED
         options = {"description": help_text(_DESCRIPTION), "config": (FlagCreatePairsOff, OmitArgPrefixes)}
         command.result(run(tyro.cli(Settings, prog="python -m ensemble", args=arguments, **options)))
         return DONE

@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 N_BINS = 15
-_LEAST = 1e-12  # probabilities below count as this
+LEAST = 1e-12  # probabilities below count as this
 _RANGE = np.log(0.05), np.log(20.0)  # of temperatures that are tried
 
 
@@ -22,7 +22,7 @@ def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     >>> tempered(np.array([[0.8, 0.2]]), 2.0).round(3)
     array([[0.667, 0.333]])
     """
-    return np.exp(log_softmax(np.log(np.maximum(probabilities, _LEAST)) / temperature, axis=1))
+    return np.exp(log_softmax(np.log(np.maximum(probabilities, LEAST)) / temperature, axis=1))
 
 
 def fit_temperature(probabilities: np.ndarray, targets: np.ndarray) -> float:
@@ -36,7 +36,7 @@ def fit_temperature(probabilities: np.ndarray, targets: np.ndarray) -> float:
     """
     if not len(targets):
         return 1.0
-    logs = np.log(np.maximum(probabilities, _LEAST))
+    logs = np.log(np.maximum(probabilities, LEAST))
     logs -= logs.max(1, keepdims=True)
     right = logs[np.arange(len(targets)), targets].mean()
 

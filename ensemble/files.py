@@ -102,19 +102,26 @@ def read_json(path: Path, advice: str = AGAIN, kind: type = dict, rule: str = "a
     return value
 
 
-def read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
-    """A table of text; nothing is taken for a number or for missing, so that a label "None" survives."""
-    with _reading(path, AGAIN) as file:
-        text = file.read().decode()
+def read_csv(path: Path, columns: list[str], more: bool = False, advice: str = AGAIN) -> pd.DataFrame:
+    """A table of text; nothing is taken for a number or for missing, so that a label "None" survives.
+
+    columns: of the file, in their order. more: it may have others, in any order, and a byte order mark (BOM).
+    """
+    with _reading(path, advice) as file:
+        text = file.read().decode("utf-8-sig" if more else "utf-8")
+        if not text:
+            raise ValueError("it is empty")
+        if text.startswith("\ufeff"):
+            raise ValueError("it begins with a byte order mark (BOM)")
         header, *rows = list(csv.reader(io.StringIO(text, newline=""), strict=True)) or [[]]
-        if header != columns:
+        if header != columns and not (more and {*columns} <= {*header} and len({*header}) == len(header)):
             raise ValueError(f"columns must be {','.join(columns)}, got {short(','.join(header))}")
         for i, row in enumerate(rows):
-            if len(row) != len(columns):
-                raise ValueError(f"row {i} must have {len(columns)} values, got {len(row)}")
+            if len(row) != len(header):
+                raise ValueError(f"row {i} must have {len(header)} values, got {len(row)}")
         if "\0" in text:
             raise ValueError("odd control characters")
-    return pd.DataFrame(rows, columns=columns, dtype=str)
+    return pd.DataFrame(rows, columns=header, dtype=str)
 
 
 def read_array(path: Path, advice: str) -> np.ndarray:

@@ -2,7 +2,7 @@
 
     labels.json       list of labels, in the order of their first appearance in train.csv
     clips_train.csv   fname,label in the order of train.csv
-    clips_test.csv    fname in the order of sample_submission.csv
+    clips_test.csv    fname in the order of sample_submission.csv; fname,label,usage where any test label is known
     folds.csv         fname,fold,reason; a clip in no fold has an empty fold, and the reason
     config.json       model, n_parameters, n_folds, settings, seed, stores, versions, ...; written last of these
     train_predictions_{i}.npy   float64 [n_train, n_labels], fold i's model on every clip of train.csv
@@ -25,7 +25,7 @@ import platform
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count, zip_longest
 from pathlib import Path
@@ -44,6 +44,7 @@ from ensemble.submission import submission
 
 FORMAT_VERSION = 1
 IN_NO_FOLD = -1
+_TEST_LABELS = ["label", "usage"]  # columns of clips_test.csv where any label is known
 _LEAST_WAIT_S = 1  # `_at_work` takes a lock for a moment
 _GONE = "another process moved this folder aside (--force); rerun the command"
 _ASIDE = "another --name, or --force, which moves this folder aside"
@@ -84,8 +85,9 @@ class _Marker(Struct):
 class PredictionsFolder:
     """One model's predictions: what they are about, and each finished fold's.
 
-    labels: [n_labels]; clips_train: fname and label, [n_train]; clips_test: fname, [n_test];
-    folds: int64 [n_train], -1 in no fold; reasons: text [n_train], "" in a fold; config: what config.json holds.
+    labels: [n_labels]; clips_train: fname and label, [n_train]; clips_test: fname, [n_test], and where any test
+    label is known label ("" for unknown) and usage ("Public", "Private", "Ignored" or ""); folds: int64 [n_train],
+    -1 in no fold; reasons: text [n_train], "" in a fold; config: what config.json holds.
 
     Made by `create_predictions` and `open_predictions`. What reads a file raises a PredictionsError where it is
     missing, damaged or odd.
@@ -252,8 +254,10 @@ def create_predictions(
 ) -> PredictionsFolder:
     """Make a predictions folder, or open the one there if its labels, clips and settings are the same.
 
+    Test labels play no part in training: if they are given, they replace those of the folder that is there.
+
     Args:
-        labels, clips_train, clips_test, folds, reasons: see `PredictionsFolder`.
+        labels, clips_train, clips_test, folds, reasons: see `PredictionsFolder`; other columns are left out.
         config: model, n_parameters (trainable), n_folds, settings (those that must stay the same while folds are
             added), seed, stores; and for information versions, git_revision and whatever else.
     Raises:
@@ -264,7 +268,7 @@ def create_predictions(
         path,
         [str(label) for label in labels],
         clips_train[["fname", "label"]].astype(str).reset_index(drop=True),
-        clips_test[["fname"]].astype(str).reset_index(drop=True),
+        _clips_test(clips_test),
         np.asarray(folds, dtype=np.int64),
         pd.Series(reasons, dtype=str).reset_index(drop=True),
         _checked_config(path, {"format_version": FORMAT_VERSION, **files.plain(config)}),
@@ -284,6 +288,9 @@ def create_predictions(
             f"{path}: this folder was begun with other settings or clips: {' and '.join(differing)}; "
             f"use the same ones, {_ASIDE}"
         )
+    if "label" in wanted.clips_test and not there.clips_test.equals(wanted.clips_test):
+        files.write_csv(path / "clips_test.csv", wanted.clips_test)
+        there = replace(there, clips_test=wanted.clips_test)
     return there
 
 
@@ -303,6 +310,19 @@ def open_predictions(path: Path | str) -> PredictionsFolder:
         require(fold <= last, path / f"finished_{fold}.json", "fold", f"0 to {last}", fold, "remove the file")
         folder.result(fold)
     return folder
+
+
+def folder_of(work: Path, name: str) -> Path:
+    """Where the runs of a name lie: WORK/NAME, or WORK where the name is empty.
+
+    Raises a PredictionsError unless the name is one plain folder name.
+
+    >>> folder_of(Path("work"), "trial").as_posix()
+    'work/trial'
+    """
+    if name and (name in (".", "..") or Path(name).name != name):
+        raise PredictionsError(f"--name must be one plain folder name, got {name!r}; see --help")
+    return work / name
 
 
 def predictions_folders(base: Path) -> list[Path]:
@@ -337,7 +357,7 @@ def read_description(path: Path) -> PredictionsFolder:
     right = labels and all(isinstance(label, str) for label in labels) and len(set(labels)) == len(labels)
     require(right, path / "labels.json", "the file", rule, labels)
     clips_train = files.read_csv(path / "clips_train.csv", ["fname", "label"])
-    clips_test = files.read_csv(path / "clips_test.csv", ["fname"])
+    clips_test = _clips_test(files.read_csv(path / "clips_test.csv", ["fname"], more=True))
     table = files.read_csv(path / "folds.csv", ["fname", "fold", "reason"])
     fnames = (list(clips["fname"]) for clips in (clips_train, table))
     if differing := _row_difference("fname", *fnames):
@@ -351,6 +371,12 @@ def read_description(path: Path) -> PredictionsFolder:
             require(False, path / name, f"{values.name}, row {row},", rule, values[row])
     folds = table["fold"].map(ids).to_numpy(np.int64)
     return PredictionsFolder(path, labels, clips_train, clips_test, folds, table["reason"], config)
+
+
+def _clips_test(clips: pd.DataFrame) -> pd.DataFrame:
+    """Test clips as text: fname, and label and usage where any label is known."""
+    clips = clips.reindex(columns=["fname", *_TEST_LABELS], fill_value="").astype(str).reset_index(drop=True)
+    return clips if clips["label"].any() else clips[["fname"]]
 
 
 def _checked_config(path: Path, config: dict[str, Any]) -> dict[str, Any]:
@@ -375,8 +401,17 @@ def _fold_words(folder: PredictionsFolder) -> list[str]:
 
 
 def dataset_difference(expected: PredictionsFolder, found: PredictionsFolder) -> str:
-    """The first difference in labels or clips, in name, number or order; "" where there is none."""
-    return next(iter(_differences(_dataset(expected), _dataset(found))), "")
+    """The first difference in labels or clips, in name, number or order; "" where there is none.
+
+    Labels and usages of test clips may differ in that only one of the folders has them.
+    """
+    pair = expected, found
+    columns = _TEST_LABELS if all("label" in folder.clips_test for folder in pair) else []
+    parts = [
+        _dataset(folder) | {f"{name} of clips_test.csv": list(folder.clips_test[name]) for name in columns}
+        for folder in pair
+    ]
+    return next(iter(_differences(*parts)), "")
 
 
 def binding_differences(expected: PredictionsFolder, found: PredictionsFolder) -> list[str]:
@@ -384,7 +419,7 @@ def binding_differences(expected: PredictionsFolder, found: PredictionsFolder) -
 
     Causes come before what follows from them, and only the first kind that differs is given: settings, model,
     number of folds and seed, then labels and clips, then each clip's fold, then parameters and stores. Everything
-    else in a configuration (versions, revision, times) is for information and may differ.
+    else in a configuration (versions, revision, times) is for information and may differ, and so may test labels.
     """
     return _differences(_binding(expected), _binding(found))
 

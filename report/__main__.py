@@ -19,6 +19,7 @@ from common import EarmarkError
 from common.command import Command
 from common.files import write_atomic
 from common.text import megabytes
+from ensemble.predictions import folder_of
 from report.audio import Players, seconds_each
 from report.content import Content, data_for_script
 from report.dataset import read_dataset
@@ -69,9 +70,8 @@ def main(arguments: list[str]) -> int:
     settings = tyro.cli(Settings, prog="python -m report", args=arguments, config=(FlagCreatePairsOff,))
     if not 0 <= settings.examples <= 50:
         raise SettingsError(f"--examples: number must be 0 to 50, got {settings.examples}; give another")
-    output = settings.output or settings.work / settings.name / "report.html"
-    if settings.name and (settings.name in (".", "..") or Path(settings.name).name != settings.name):
-        raise SettingsError(f"--name: must be one plain folder name, got {settings.name!r}; give another")
+    base = folder_of(settings.work, settings.name)
+    output = settings.output or base / "report.html"
     if output.is_dir():
         raise SettingsError(f"{output}: output must be a file, got a folder; name a file")
     html, suspects = make_page(settings)

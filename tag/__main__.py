@@ -24,6 +24,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 from common.files import write_atomic
 from common.progress import progress
 from common.text import help_text, listed
+from ensemble.predictions import folder_of
 from tag.formats import FORMATS
 from tag.recordings import RecordingsError, find_recordings
 from tag.timeline import Timeline, segments_table
@@ -107,7 +108,7 @@ def check(settings: Settings) -> None:
     """Refuse settings that nothing can make right.
 
     Raises:
-        RecordingsError: names the flag, the rule and the value.
+        EarmarkError: names the flag, the rule and the value.
     """
     segments, given = settings.segments, _given(settings.out)
     limits = {"window": (0.01, 3600), "hop": (0.01, 3600), "threshold": (0, 1), "merge": (0, 86_400)}
@@ -119,9 +120,7 @@ def check(settings: Settings) -> None:
         raise RecordingsError(f"--{used[0]} needs --timeline, which gives segments; give both")
     if len(given) > 1:
         raise RecordingsError(f"give one of {', '.join(f'--{name}' for name in given)}, got {len(given)}")
-    name = settings.nets.name
-    if name and (name in (".", "..") or Path(name).name != name):
-        raise RecordingsError(f"--name must be one plain folder name, got {name!r}; see --help")
+    folder_of(settings.nets.work, settings.nets.name)
     for path in given.values():
         if path.is_dir():
             raise RecordingsError(f"{path}: output must be a file, got a folder; name a file")

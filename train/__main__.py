@@ -51,7 +51,8 @@ _DESCRIPTION = """Train a net on every fold of a cache's clips, and predict all 
 Writes WORK/predictions_1d_conv/ (conv1d), WORK/predictions_2d_conv/ (conv2d) or WORK/predictions_mobilenet/. The
 same command again keeps finished folds, resumes a fold that was stopped after its last finished epoch, and trains
 the others. Other settings for the same folder are refused. Prints the out-of-fold accuracy and MAP@3 of each fold
-and of all. `python -m train ls` compares the runs that there are.
+and of all, and the scores of the folds' mean on test clips whose labels are known. `python -m train ls` compares
+the runs that there are.
 
 Exit codes: 0 done, 2 wrong input or usage, 130 stopped by Ctrl-C."""
 

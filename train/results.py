@@ -5,11 +5,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from common.text import duration, table
 from ensemble import PredictionsError, PredictionsFolder, open_predictions
-from ensemble.metrics import accuracy, map3
+from ensemble.combine import combined_test_predictions
+from ensemble.leaderboard import leaderboard, not_scored
 from ensemble.table import folder_row
 from train.nets import NETS
 from train.recipe import RECIPES
@@ -21,8 +20,8 @@ _NOT_TOLD = {"model", "recipe", "features", "sr", "mfcc_sr", "n_mels", "mfcc"}  
 
 LIST_DESCRIPTION = """Compare the runs below WORK.
 
-Below each run stand the store that it read, and its settings that are not its recipe's or the defaults. Accuracy
-and MAP@3 are out-of-fold; time is that of the finished folds."""
+Below each run stand the store that it read, its settings that are not its recipe's or the defaults, and its scores
+on test clips whose labels are known. Accuracy and MAP@3 are out-of-fold; time is that of the finished folds."""
 
 
 @dataclass(frozen=True)
@@ -34,19 +33,22 @@ class ListSettings:
 
 
 def result_table(folder: PredictionsFolder) -> list[str]:
-    """Lines for one run: of each finished fold and of all clips, epochs, accuracy and MAP@3; and where it lies."""
+    """Lines for one run: of each finished fold and of all clips, epochs, accuracy and MAP@3; the scores on test
+    clips whose labels are known; and where the run lies."""
     finished, rows = folder.finished, []
     for fold in finished:
         result = folder.result(fold)
         scores = f"{result['accuracy']:.4f}", f"{result['map3']:.4f}"
         rows.append((fold, result["n_clips"], result["epochs"], result["kept_epoch"], *scores))
     if finished:
-        scored = np.flatnonzero(folder.scored)
-        pair = folder.oof()[scored], folder.labels_index[scored]
+        n_clips, *scores = folder_row(folder)[3:]
         name = "all" if len(finished) == folder.n_folds else f"{len(finished)} of {folder.n_folds}"
-        rows.append((name, len(scored), "", "", f"{accuracy(*pair):.4f}", f"{map3(*pair):.4f}"))
+        rows.append((name, n_clips, "", "", *scores))
     header = ("fold", "clips", "epochs", "kept", "OOF accuracy", "OOF MAP@3")
-    return [*table(header, rows, right=range(1, 6)), f"predictions: {folder.path}"]
+    lines = table(header, rows, right=range(1, 6))
+    if on_test := _test_scores(folder):
+        lines += ["", *table(("test", "clips", "accuracy", "MAP@3"), on_test, right=range(1, 4))]
+    return [*lines, *not_scored(folder), f"predictions: {folder.path}"]
 
 
 def runs_table(work: Path) -> tuple[list[str], list[str]]:
@@ -57,16 +59,25 @@ def runs_table(work: Path) -> tuple[list[str], list[str]]:
     for path in paths:
         try:
             folder = open_predictions(path.parent)
-            rows.append(_cells(work, folder))
-            told.append(_words(folder))
+            cells, below = _cells(work, folder), [_words(folder), *_test_words(folder)]
         except PredictionsError as error:
             refused.append(str(error))
+            continue
+        rows.append(cells)
+        told.append(below)
     if not rows:
         return [f"no runs in {work}"], refused
     header, *lines = table(_HEADER, rows, right=range(3, 8))
     indented = {"initial_indent": "    ", "subsequent_indent": "    ", "break_on_hyphens": False}
-    below = [textwrap.wrap(words, _WIDTH, **indented) for words in told]
+    below = [[part for words in each for part in textwrap.wrap(words, _WIDTH, **indented)] for each in told]
     return [header, *(each for line, more in zip(lines, below, strict=True) for each in (line, *more))], refused
+
+
+def _test_scores(folder: PredictionsFolder) -> list[tuple[str, ...]]:
+    """The rows of `leaderboard` for the mean of the finished folds."""
+    if "label" not in folder.clips_test or not folder.finished:
+        return []
+    return leaderboard(folder, combined_test_predictions([folder], [1.0]))
 
 
 def _cells(work: Path, folder: PredictionsFolder) -> tuple[str, ...]:
@@ -90,6 +101,16 @@ def _words(folder: PredictionsFolder) -> str:
         differing = sorted(name for name in settings if name not in _NOT_TOLD and settings[name] != named.get(name))
         words += [f"{name}={_word(settings[name])}" for name in differing]
     return " ".join(words)
+
+
+def _test_words(folder: PredictionsFolder) -> list[str]:
+    """As NAME=VALUE on a line: the scores on test clips, where there are any."""
+    words = [
+        f"{'test' if part == 'all' else part}_{name}={score}"
+        for part, _, *scores in _test_scores(folder)
+        for name, score in zip(("accuracy", "map3"), scores, strict=True)
+    ]
+    return [" ".join(words)] if words else []
 
 
 def _word(value: Any) -> str:

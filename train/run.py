@@ -1,5 +1,6 @@
 """All folds of a run: makes or opens the predictions folder, trains what is missing, keeps what is finished."""
 
+import textwrap
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -19,6 +20,7 @@ from train.progress import RunProgress
 from train.settings import Settings
 from train.split import assign_folds, missing_labels
 
+_WIDTH = 80 - len("train: ")  # columns of a remark
 TrainFolds = Callable[[Dataset, PredictionsFolder, list[int], RunProgress], Iterator[dict[str, Any]]]
 """Trains folds of a dataset into a folder, and yields what each fold's marker says."""
 
@@ -60,8 +62,9 @@ def run(
         progress.say(f"{path}: moved to {move_aside(path)}")
     folder = _open_folder(dataset, folds)
     progress.begun = True
-    for line in _remarks(dataset, folds, chosen):
-        progress.say(line)
+    for remark in _remarks(dataset, folds, chosen):
+        for line in textwrap.wrap(remark, _WIDTH, subsequent_indent="    ", break_on_hyphens=False):
+            progress.say(line)
     finished = folder.finished
     if kept := [fold for fold in chosen if fold in finished]:
         progress.say(f"{path}: already finished and kept: fold{'s' * (len(kept) > 1)} {listed(kept, 100)}")
@@ -79,12 +82,13 @@ def train_fold_of(settings: Settings, fold: int, progress: RunProgress, wait_s: 
 
 def _open_folder(dataset: Dataset, folds: np.ndarray) -> PredictionsFolder:
     settings, store = dataset.settings, dataset.windows.store
+    test = dataset.test.reindex(columns=["clip", "label", "usage"], fill_value="")
     net = build(settings.model, dataset.windows.shape, len(dataset.labels), quick=settings.quick)
     return create_predictions(
         settings.predictions_path,
         labels=dataset.labels,
         clips_train=dataset.train.rename(columns={"clip": "fname"})[["fname", "label"]],
-        clips_test=dataset.test.rename(columns={"clip": "fname"})[["fname"]],
+        clips_test=test.rename(columns={"clip": "fname"}),
         folds=folds,
         reasons=dataset.reasons,
         config={
@@ -107,8 +111,7 @@ def _remarks(dataset: Dataset, folds: np.ndarray, chosen: list[int]) -> Iterator
         clips = train[dataset.reasons == reason]
         yield f"{len(clips)} of {len(train)} training clips are {reason}, in no fold: {listed(clips, 5)}"
     if silent:
-        count = f"{len(silent)} of {len(dataset.test)} test clips"
-        yield f"{count} are empty or failed, predicted from silence: {listed(silent, 5)}"
+        yield f"{len(silent)} of {len(dataset.test)} test clips are predicted from silence: {listed(silent, 5)}"
     for fold, label, n_clips in missing_labels(dataset, folds):
         if fold in chosen:
             yield (

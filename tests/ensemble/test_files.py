@@ -127,9 +127,9 @@ def test_a_table_that_another_program_wrote_is_read(tmp_path, content):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "columns must be fname,label, got ''"),
+        (b"", "it is empty"),
         (b"name,label\na,b\n", "columns must be fname,label, got 'name,label'"),
-        (b"\xef\xbb\xbffname,label\na,b\n", r"columns must be fname,label, got '\\ufefffname,label'"),
+        (b"\xef\xbb\xbffname,label\na,b\n", r"it begins with a byte order mark \(BOM\)"),
         (b"fname,label\na,b\nc\n", "row 1 must have 2 values, got 1"),
         (b"fname,label\na,b,c\n", "row 0 must have 2 values, got 3"),
         (b"fname,label\na,b\n\nc,d\n", "row 1 must have 2 values, got 0"),
@@ -146,6 +146,18 @@ def test_a_damaged_csv_is_one_line(tmp_path, content, reason):
         PredictionsError, match=rf"t\.csv: the file is damaged: .*{reason}.*; train again with --force"
     ):
         read_csv(tmp_path / "t.csv", ["fname", "label"])
+
+
+def test_a_csv_may_have_more_columns_in_any_order_and_a_byte_order_mark(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("label,x,fname\nBark,1,a.wav\n", encoding="utf-8-sig")
+    assert read_csv(path, ["fname", "label"], more=True)[["fname", "label"]].to_numpy().tolist() == [
+        ["a.wav", "Bark"]
+    ]
+    for header in ("fname,x", "fname,label,x,x"):
+        path.write_text(f"{header}\n")
+        with pytest.raises(PredictionsError, match=f"columns must be fname,label, got '{header}'; find it"):
+            read_csv(path, ["fname", "label"], more=True, advice="find it")
 
 
 def test_an_array_comes_back_as_written_and_plain_numpy_loads_it(tmp_path):

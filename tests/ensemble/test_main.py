@@ -86,6 +86,43 @@ def test_table_has_a_row_for_each_folder_and_the_ensemble(work, ensemble):
     ]
 
 
+def test_scores_on_labelled_test_clips_stand_below_the_table(work, ensemble):
+    """In one folder alone, as the other was trained before the labels were known."""
+    (work / "predictions_2d_conv" / "clips_test.csv").write_text(
+        'fname,label,usage\nt0.wav,Bell,Public\n"t,1.wav",None,Private\nNone,,\nt3.wav,Rain,Private\nt4 é.wav,Rain,Ignored\n'
+    )
+    code, out, err = ensemble("--both")
+    assert (code, err) == (0, "")
+    _, on_test, files = out.split("\n\n")
+    assert [line.split()[:3] for line in on_test.splitlines()[1:-1]] == [
+        [part, model, clips]
+        for part, clips in (("all", "3"), ("public", "1"), ("private", "2"))
+        for model in ("conv1d", "conv2d", "ensemble")
+    ]
+    assert on_test.splitlines()[-1] == "test clips that are not scored: 1 ignored, 1 unlabelled"
+    assert files.startswith("submission of 5 clips: ")
+
+
+def test_optimised_weights_stand_beside_equal_ones_and_make_the_submission(work, ensemble):
+    code, out, err = ensemble("--both", "--optimise")
+    assert (code, err) == (0, "")
+    table, found, _ = out.split("\n\n")
+    assert [line.split("  ")[-1] for line in table.splitlines()[3:]] == ["all 2, equal", "all 2, optimised"]
+    weights, verdict = found.splitlines()
+    assert weights.startswith("optimised: --weights ") and "weights score" in verdict
+    submitted = _rows(work / "1d_2d_ensembled_submission.csv")
+    assert ensemble("--both", *weights.split()[1:])[0] == 0
+    assert _rows(work / "1d_2d_ensembled_submission.csv") == submitted
+    assert _rows(work / "1d_conv_ensembled_submission.csv") == _product_and_root(work / "predictions_1d_conv")
+
+
+def test_optimised_weights_are_scored_on_labelled_test_clips_too(work, ensemble):
+    clips = 'fname,label,usage\nt0.wav,Bell,\n"t,1.wav",None,\nNone,Bell,\nt3.wav,Rain,\nt4 é.wav,Rain,\n'
+    (work / "predictions_1d_conv" / "clips_test.csv").write_text(clips)
+    on_test = ensemble("--both", "--optimise")[1].split("\n\n")[1].splitlines()
+    assert [line.split("  ")[-1] for line in on_test[3:]] == ["all 2, equal", "all 2, optimised"]
+
+
 @pytest.mark.parametrize("model", ["1d", "2d"])
 def test_one_model_writes_its_own_file_alone(work, ensemble, model):
     code, out, _ = ensemble(f"--{model}")
@@ -230,6 +267,11 @@ CHOICE = "give exactly one of --1d, --2d, --both, --all, DIR"
             "work/x/predictions_1d_conv: there is no predictions folder here; run train first",
         ),
         (["work"], "work: this folder holds no predictions; run train first"),
+        (
+            ["--both", "--optimise", "--weights", "1", "2"],
+            "--optimise finds the weights, so give no --weights, got 1 2; leave one out",
+        ),
+        (["--1d", "--optimise"], "--optimise must be given 2 or more folders, got 1; leave it out"),
         (["--1d", "--name", ".."], "--name must be one plain folder name, got '..'; see --help"),
         (["--1d", "--name", "."], "--name must be one plain folder name, got '.'; see --help"),
         (["--1d", "--name", "a/b"], "--name must be one plain folder name, got 'a/b'; see --help"),
@@ -344,7 +386,7 @@ def test_help_names_every_flag_and_default_in_80_columns(ensemble, monkeypatch):
     assert max(map(len, out.splitlines())) <= 80
     for words in (
         "[DIR ...]", "exactly one of these or DIR", "--1d", "--2d", "--both", "--all", "--work WORK", "(default: work)",
-        "--name NAME", "--weights W", "(default: all equal)", "--output FILE", "--partial", "--debug",
+        "--name NAME", "--weights W", "(default: all equal)", "--optimise", "check FILE", "--output FILE", "--partial", "--debug",
         "into WORK/ensembled_submission.csv", "WORK/1d_2d_ensembled_submission.csv",
     ):  # fmt: skip
         assert words in text, words

@@ -1,18 +1,21 @@
+import doctest
 import json
 import os
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from filelock import FileLock
 
+import ensemble.predictions
 from ensemble import PredictionsError, create_predictions, move_aside, open_predictions
 from ensemble.metrics import accuracy, map3
-from ensemble.predictions import binding_differences, dataset_difference, read_description
+from ensemble.predictions import binding_differences, dataset_difference, folder_of, read_description
 from ensemble.table import folder_row
 
 ASIDE = "use the same ones, another --name, or --force, which moves this folder aside"
@@ -312,6 +315,66 @@ def test_label_none_survives(written):
 def test_no_test_clips_survive(described):
     path = described(clips_test=pd.DataFrame({"fname": []})).path
     assert read_description(path).clips_test.shape == (0, 1)
+
+
+def _test_labels(labels=("", "None", "", "Rain", ""), usage=("Ignored", "Public", "", "Private", "")):
+    fnames = ["t0.wav", "t,1.wav", "None", "t3.wav", "t4 é.wav"]
+    return pd.DataFrame({"fname": fnames, "label": labels, "usage": usage})
+
+
+def test_labels_and_usage_of_test_clips_survive(described):
+    written = described(clips_test=_test_labels())
+    lines = (written.path / "clips_test.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[:3] == ["fname,label,usage", "t0.wav,,Ignored", '"t,1.wav",None,Public']
+    pd.testing.assert_frame_equal(read_description(written.path).clips_test, _test_labels())
+
+
+def test_labels_of_test_clips_may_come_without_usage(described):
+    path = described(clips_test=_test_labels()[["fname", "label"]]).path
+    assert read_description(path).clips_test["usage"].tolist() == [""] * 5
+
+
+def test_usage_without_any_label_is_left_out(described):
+    path = described(clips_test=_test_labels(labels=[""] * 5)).path
+    assert (path / "clips_test.csv").read_text().splitlines()[0] == "fname"
+
+
+def test_a_finished_folder_learns_the_labels_of_its_test_clips(tmp_path, make_predictions, arguments):
+    """Nothing is trained again, and a dataset that knows none takes none away."""
+    make_predictions(tmp_path / "p")
+    known = create_predictions(tmp_path / "p", **arguments(clips_test=_test_labels()))
+    assert known.finished == [0, 1, 2]
+    for clips_test in (_test_labels(), _test_labels()[["fname"]]):
+        again = create_predictions(tmp_path / "p", **arguments(clips_test=clips_test))
+        pd.testing.assert_frame_equal(again.clips_test, _test_labels())
+    corrected = _test_labels(labels=["", "Bell", "", "Rain", ""])
+    create_predictions(tmp_path / "p", **arguments(clips_test=corrected))
+    pd.testing.assert_frame_equal(open_predictions(tmp_path / "p").clips_test, corrected)
+
+
+def test_folders_with_and_without_test_labels_are_of_one_dataset_and_other_labels_are_not(described):
+    plain, known = described(), described(clips_test=_test_labels())
+    assert dataset_difference(plain, known) == dataset_difference(known, plain) == ""
+    other = described(clips_test=_test_labels(labels=["", "None", "", "Bell", ""]))
+    assert dataset_difference(known, other) == "label of clips_test.csv, row 3, must be 'Rain', got 'Bell'"
+    assert binding_differences(known, other) == []
+    other = described(clips_test=_test_labels(usage=["Ignored", "Public", "", "Public", ""]))
+    assert dataset_difference(known, other) == "usage of clips_test.csv, row 3, must be 'Private', got 'Public'"
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "/tmp", "a/"])
+def test_a_runs_name_must_be_one_plain_folder_name(name):
+    with pytest.raises(PredictionsError, match=f"--name must be one plain folder name, got '{name}'; see --help"):
+        folder_of(Path("work"), name)
+
+
+def test_the_example_is_true():
+    assert doctest.testmod(ensemble.predictions).failed == 0
+
+
+def test_runs_without_a_name_lie_in_work_itself():
+    assert folder_of(Path("work"), "") == Path("work")
+    assert folder_of(Path("work"), "trial") == Path("work/trial")
 
 
 def test_clips_may_come_with_any_index(described, arguments):

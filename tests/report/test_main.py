@@ -114,7 +114,7 @@ def test_number_of_examples_is_checked(number):
 
 @pytest.mark.parametrize("name", ["..", "a/b"])
 def test_name_must_be_plain(name):
-    with pytest.raises(SettingsError, match="--name: must be one plain folder name, got "):
+    with pytest.raises(PredictionsError, match="--name must be one plain folder name, got "):
         main(["--name", name])
 
 

@@ -13,13 +13,13 @@ from train.settings import settings_for
 def make_run(tmp_path):
     """A function that makes a finished run of two folds below a work folder."""
 
-    def make(name, model="conv1d", preset="default", finished=(0, 1), **values):
+    def make(name, model="conv1d", preset="default", finished=(0, 1), test=None, **values):
         settings = settings_for(model, preset, work=tmp_path, **values)
         folder = create_predictions(
             tmp_path / name / settings.net.folder,
             labels=["a", "b"],
             clips_train=pd.DataFrame({"fname": list("0123"), "label": list("abab")}),
-            clips_test=pd.DataFrame({"fname": ["t"]}),
+            clips_test=pd.DataFrame({"fname": list("tuvw")}).assign(**test or {}),
             folds=np.array([0, 0, 1, 1]),
             reasons=[""] * 4,
             config={
@@ -32,7 +32,8 @@ def make_run(tmp_path):
         )
         for fold in finished:
             train = np.array([[0.9, 0.1], [0.2, 0.8], [0.9, 0.1], [0.6, 0.4]])
-            folder.write_fold(fold, train, np.array([[0.5, 0.5]]), {"epochs": 1, "kept_epoch": 1, "seconds": 75.2})
+            tested = np.array([[0.8, 0.2], [0.4, 0.6], [0.7, 0.3], [0.5, 0.5]]) ** (fold + 1)
+            folder.write_fold(fold, train, tested, {"epochs": 1, "kept_epoch": 1, "seconds": 75.2})
         return folder
 
     return make
@@ -53,6 +54,35 @@ def test_a_run_says_how_many_folds_it_has_so_far(make_run):
     assert result_table(make_run("", finished=(1,)))[1:3] == [
         "1           2       1     1        0.5000     0.7500",
         "1 of 2      2                      0.5000     0.7500",
+    ]
+
+
+LABELLED = {"label": list("aabc"), "usage": ["Public", "Private", "Private", ""]}
+
+
+def test_a_run_has_scores_on_the_test_clips_whose_labels_are_known(make_run):
+    folder = make_run("", test=LABELLED)
+    assert result_table(folder)[4:] == [
+        "",
+        "test     clips  accuracy   MAP@3",
+        "all          3    0.3333  0.6667",
+        "public       1    1.0000  1.0000",
+        "private      2    0.0000  0.5000",
+        "test clips that are not scored: 1 of labels that no net knows",
+        f"predictions: {folder.path}",
+    ]
+
+
+def test_a_run_without_a_finished_fold_has_no_test_scores(make_run):
+    lines = result_table(make_run("", finished=(), test=LABELLED))
+    assert [line.split()[0] for line in lines] == ["fold", "test", "predictions:"]
+
+
+def test_test_scores_stand_below_a_run_in_the_list(make_run, tmp_path):
+    make_run("", test=LABELLED)
+    assert runs_table(tmp_path)[0][3:] == [
+        "    test_accuracy=0.3333 test_map3=0.6667 public_accuracy=1.0000",
+        "    public_map3=1.0000 private_accuracy=0.0000 private_map3=0.5000",
     ]
 
 
@@ -102,13 +132,14 @@ def test_what_differs_fits_80_columns(make_run, tmp_path):
     assert max(map(len, lines)) <= 80 and len(lines) > 3
 
 
-def test_a_damaged_run_leaves_the_others_in_the_table(make_run, tmp_path):
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_damaged_run_leaves_the_others_in_the_table(make_run, tmp_path, part):
     make_run("")
-    (make_run("trial").path / "train_predictions_1.npy").unlink()
+    (make_run("trial", test=LABELLED).path / f"{part}_predictions_1.npy").unlink()
     lines, refused = runs_table(tmp_path)
     assert [line.split()[0] for line in lines] == ["run", "-", "store=raw-4000.zarr"]
     (line,) = refused
-    assert "trial/predictions_1d_conv/train_predictions_1.npy" in line
+    assert f"trial/predictions_1d_conv/{part}_predictions_1.npy" in line
 
 
 def test_a_run_without_a_finished_fold_is_named_apart(make_run, tmp_path):

@@ -1,5 +1,6 @@
 import shutil
 from contextlib import contextmanager
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from filelock import FileLock
 
 from cache import open_cache
-from ensemble import PredictionsError, PredictionsFolder
+from ensemble import PredictionsError, PredictionsFolder, open_predictions
 from train.input.dataset import open_dataset
 from train.run import run, train_fold_of
 from train.settings import settings_for
@@ -139,7 +140,27 @@ def test_clips_left_out_are_named(train, untrained, progress):
     assert "1 of 20 training clips are empty, in no fold: clip 18.wav" in progress.lines
     assert "1 of 20 training clips are failed, in no fold: clip 19.wav" in progress.lines
     assert "1 of 20 training clips are unverified, in no fold: clip 04.wav" in progress.lines
-    assert "1 of 4 test clips are empty or failed, predicted from silence: test 3.wav" in progress.lines
+    assert "1 of 4 test clips are predicted from silence: test 3.wav" in progress.lines
+
+
+def test_long_remarks_are_broken_to_fit_80_columns(train, untrained, progress, monkeypatch):
+    monkeypatch.setattr("train.run.listed", lambda names, most: ", ".join(["a-long-name.wav"] * 5))
+    train()
+    first = progress.lines.index("1 of 4 test clips are predicted from silence: a-long-name.wav,")
+    assert progress.lines[first + 1] == "    a-long-name.wav, a-long-name.wav, a-long-name.wav, a-long-name.wav"
+
+
+def test_labels_of_test_clips_go_into_the_folder(train, untrained, dataset, progress):
+    """Also where they were not known when its folds were trained."""
+    first = train()
+    opened = dataset(quick=True, crops=2)
+    test = opened.test.assign(label=["Hum", "", "Rain drops", "None"], usage=["Public", "", "", "Private"])
+    settings = replace(opened.settings, work=first.path.parents[1], cache=opened.settings.cache_path)
+    opened = replace(opened, test=test, settings=settings)
+    again = run(opened, assign_folds(opened, settings), [0, 1], progress)
+    assert untrained == [0, 1]
+    assert again.clips_test["label"].tolist() == ["Hum", "", "Rain drops", "None"]
+    assert open_predictions(first.path).clips_test["usage"].tolist() == ["Public", "", "", "Private"]
 
 
 def test_a_column_gives_the_folds(train, untrained, dataset):
