@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from tyro.conf import arg
 
-from train.nets import NETS
+from train.nets import NETS, net_of
 
 RecipeName = Literal["default", "notebook"]
 RECIPES: tuple[RecipeName, ...] = get_args(RecipeName)
@@ -102,7 +102,7 @@ class Recipe(StrataFlags, PredictionFlags, AugmentationFlags, ScheduleFlags):
 
     def n_epochs(self, net: str, n_clips: int) -> int:
         """Epochs of a net for so many training clips: few clips make short epochs, so they get more of them."""
-        length = NETS[net].epochs
+        length = net_of(net).epochs
         return max(1, round(length / max(n_clips, 1) ** 0.25)) if self.epochs is None else self.epochs
 
     def part(self, group: type) -> Any:

@@ -57,10 +57,10 @@ def test_the_help_has_every_flag_in_its_group_within_80_columns(command, monkeyp
     code, out, _ = command("--help")
     assert code == 0
     assert [title for title in GROUPS if f" {title} options " in out] == list(GROUPS)
-    assert out.splitlines()[0] == "usage: python -m train [-h] [OPTIONS] {conv1d,conv2d,mobilenet,ls}"
+    assert out.splitlines()[0] == "usage: python -m train [-h] [OPTIONS] {conv1d,conv2d,mobilenet,FILE.py:NAME,ls}"
     assert max(map(len, out.splitlines())) <= 80
     settings = settings_for("conv1d")
-    flags = vars(settings).keys() - {"model", "recipe", "preset"}
+    flags = vars(settings).keys() - {"model", "recipe", "preset", "source"}
     said = " ".join(re.sub("[│╭╰─╮╯]", " ", out).split())
     for name in flags:
         assert re.search(rf"--{name.replace('_', '-')}[ ,].*?\(default: ", said)
