@@ -5,7 +5,7 @@ Two recipes have names. `default` is made for sounds: what each part is worth is
 Audio Data" as closely as cached features allow; docs/training.md lists every departure.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, get_args
 
 from tyro.conf import arg
@@ -104,10 +104,6 @@ class Recipe(StrataFlags, PredictionFlags, AugmentationFlags, ScheduleFlags):
         """Epochs of a net for so many training clips: few clips make short epochs, so they get more of them."""
         length = net_of(net).epochs
         return max(1, round(length / max(n_clips, 1) ** 0.25)) if self.epochs is None else self.epochs
-
-    def part(self, group: type) -> Any:
-        """The values of one of its groups of flags, such as `ScheduleFlags`."""
-        return group(**{name: value for name, value in asdict(self).items() if name in group.__dataclass_fields__})
 
 
 DEFAULT = Recipe()

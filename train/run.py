@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from cache import open_cache
+from common.files import write_atomic
 from common.text import listed
 from ensemble import PredictionsFolder, create_predictions, move_aside
 from train.environment import git_revision, versions
@@ -18,7 +19,7 @@ from train.nets import short_name
 from train.nets.build import build, n_parameters
 from train.nets.check import check
 from train.progress import RunProgress
-from train.settings import Settings
+from train.settings import Settings, config_of
 from train.split import assign_folds, missing_labels
 
 TrainFolds = Callable[[Dataset, PredictionsFolder, list[int], RunProgress], Iterator[dict[str, Any]]]
@@ -65,6 +66,7 @@ def run(
     if settings.force and path.exists():
         progress.say(f"{path}: moved to {move_aside(path)}")
     folder = _open_folder(dataset, folds, n_parameters(net))
+    write_atomic(path / "settings.toml", config_of(settings).encode(errors="backslashreplace"))
     progress.begun = True
     for line in _remarks(dataset, folds, chosen):
         progress.say(line)

@@ -13,9 +13,19 @@ import xxhash
 from tyro.conf import Positional, arg
 
 from common import EarmarkError
+from common.config_file import config_text
 from train.nets import NETS, Kind, Net, is_own, net_of, short_name
 from train.nets.own import read_source
-from train.recipe import Recipe, RecipeName, recipe_for, shown
+from train.recipe import (
+    AugmentationFlags,
+    PredictionFlags,
+    Recipe,
+    RecipeName,
+    ScheduleFlags,
+    StrataFlags,
+    recipe_for,
+    shown,
+)
 
 if TYPE_CHECKING:
     from cache import Cache, Store
@@ -36,6 +46,9 @@ class DataFlags:
     then copied below WORK."""
     name: Annotated[str | None, shown("NAME", "none; with --quick quick")] = None
     """Keep this run apart: its predictions go to WORK/NAME/."""
+    config: Annotated[Path | None, shown("FILE.toml", "none")] = None
+    """Take flags from this file, by their names: epochs = 40, or net = "conv2d". The command line wins. Each run
+    writes a settings.toml into its predictions folder, which repeats it."""
     force: bool = False
     """Move a predictions folder that is already there aside, and start anew."""
     verified_only: bool = False
@@ -62,7 +75,7 @@ class FoldFlags:
 class NetFlags:
     """The net, the recipe that it is trained by, and the store that it reads."""
 
-    model: Positional[Annotated[str, arg(metavar="{" + ",".join((*NETS, "FILE.py:NAME", "ls")) + "}")]]
+    model: Positional[Annotated[str, arg(name="net", metavar="{" + ",".join((*NETS, "FILE.py:NAME", "ls")) + "}")]]
     """The net: the notebook's conv1d on waveforms or conv2d on frames, or MobileNetV2 on frames. FILE.py:NAME is a
     net of your own: NAME(x, n_labels) in FILE.py makes of windows, a Keras tensor [clips, time, width], the
     probability of each label. With ls: compare the runs that there are."""
@@ -97,6 +110,20 @@ class HardwareFlags:
     scheduler: Annotated[str | None, shown("ADDRESS", "none: train here")] = None
     """Train folds on the workers of a Dask cluster, such as tcp://127.0.0.1:8786. They need WORK and the cache
     under the same paths, and earmark (pip install "earmark[dask]")."""
+
+
+GROUPS = (
+    DataFlags,
+    FoldFlags,
+    StrataFlags,
+    NetFlags,
+    ScheduleFlags,
+    AugmentationFlags,
+    PredictionFlags,
+    HardwareFlags,
+)
+ONCE = ("config", "force")  # never from a --config file: it would move its own run aside each time
+HERE = ("fold", "scheduler")  # the part that one command trains and where, which settings.toml does not repeat
 
 
 @dataclass(frozen=True)
@@ -157,7 +184,7 @@ class Settings(HardwareFlags, FoldFlags, DataFlags, Recipe, NetFlags):
             values["net_file_checksum"] = None if source is None else xxhash.xxh3_64_hexdigest(source)
         values |= {"recipe": values.pop("preset"), "features": self.kind, "mfcc": self.n_mfcc}
         values["folds"] = self.n_folds if self.fold_column is None else None
-        elsewhere = {"work", "cache", "name", "store", "fold", "force", "scheduler"}
+        elsewhere = {"work", "cache", "name", "store", "config", "fold", "force", "scheduler"}
         skipped = elsewhere | {*_OF_OTHER_KINDS[self.kind]}
         return {key: value for key, value in values.items() if key not in skipped}
 
@@ -179,6 +206,22 @@ def default_recipe(net: NetFlags) -> Recipe:
     """The recipe that flags which are not given take their values from: the preset's, or a trial's."""
     recipe = recipe_for(net.preset, net.model)
     return replace(recipe, epochs=1) if net.quick else recipe
+
+
+def config_of(settings: Settings) -> str:
+    """The TOML of a --config that repeats a run, but for what `ONCE` and `HERE` name.
+
+    >>> print(*config_of(settings_for("conv2d", folds=2)).splitlines()[:5], sep="\\n")
+    # python -m train --config THIS_FILE repeats this run
+    <BLANKLINE>
+    # Which clips, and where things lie.
+    work = "work"
+    verified-only = false
+    """
+    usual = asdict(default_recipe(settings))
+    values = {name: value for name, value in asdict(settings).items() if name not in {*ONCE, *HERE}}
+    values = {name: value for name, value in values.items() if value is not None or usual.get(name) is not None}
+    return config_text("python -m train --config THIS_FILE repeats this run", GROUPS, values)
 
 
 def resolve(settings: Settings, cache: "Cache") -> "tuple[Settings, Store]":
