@@ -1,8 +1,9 @@
-"""A user's own net: FILE.py:FUNCTION, read once, so that what trains is what the run's checksum is of.
+"""A user's own net, FILE.py:FUNCTION: its file is read once, and run whenever the net is built.
 
-The file's bytes travel with the settings: a file that is edited during a run changes nothing of it, and a Dask
-worker needs no copy. Whatever the user's code raises is told in one line that names the last line of theirs. Only
-`train` runs the file; what is trained opens in plain Keras, which `check` makes sure of.
+The file's bytes travel with the settings. So an edit during a run does not change the run, the checksum in
+config.json is that of what was trained, and a Dask worker needs no copy. An error of the user's code is told in one
+line, with the last line of theirs. Only `train` runs the file; `train.nets.check` makes sure that what is trained
+opens without it.
 """
 
 import inspect
