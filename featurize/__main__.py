@@ -21,12 +21,13 @@ if __name__ == "__main__":
 import tyro
 
 from common import EarmarkError
+from common.config_file import filled, flags_of, read_config
 from common.progress import progress
 from common.text import help_text
 from featurize.datasets import read_dataset
 from featurize.job import Job
 from featurize.run import plan_run, run
-from featurize.settings import Settings, check
+from featurize.settings import GROUPS, ONCE, Settings, check, config_of
 from featurize.summary import plan_lines, summarize, summary_lines
 from featurize.todo import Todo
 
@@ -49,9 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _featurize(command: Command, arguments: list[str]) -> int:
+    file = read_config(arguments, flags_of(*GROUPS), ONCE)
     settings = tyro.cli(
         Settings,
         prog="python -m featurize",
+        default=Settings(*(filled(group, file) for group in GROUPS)),
         description=help_text(_DESCRIPTION),
         args=arguments,
         config=(tyro.conf.OmitArgPrefixes,),
@@ -93,6 +96,7 @@ def _run(command: Command, settings: Settings) -> int:
             steps.advance(len(job.slots), f"{audio_s / (time.monotonic() - begun):,.0f} times real time")
 
         todo, seconds = run(dataset, cache, features.specifications, settings.run, on_plan, on_job)
+        cache.write("settings.toml", config_of(settings).encode(errors="backslashreplace"))
     summary = summarize(todo)
     command.result(list(summary_lines(todo, summary, seconds)))
     return SOME_FAILED if len(summary.failed) else DONE

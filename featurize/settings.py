@@ -1,6 +1,6 @@
 """What the command line of featurize asks for, checked."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,6 +10,7 @@ from tyro.conf import arg
 from cache.specification import LogmelSpecification, MfccSpecification, RawSpecification, Specification
 from cache.storage import Storage, open_storage
 from common import EarmarkError
+from common.config_file import config_text, flags_of
 from featurize.datasets import LAYOUTS
 from featurize.datasets.any_csv import AUDIO_COLUMNS, LABEL_COLUMNS
 from featurize.datasets.listing import SPLITS
@@ -46,6 +47,9 @@ class Data:
     """Folder of everything that is generated."""
     cache: Annotated[str | None, arg(metavar="PATH", help_behavior_hint="(default: WORK/cache)")] = None
     """Folder of the cache."""
+    config: Annotated[Path | None, arg(metavar="FILE.toml", help_behavior_hint="(default: none)")] = None
+    """Take flags from this file, by their names: n-mels = 64, or features = ["raw"]. The command line wins. A run
+    writes settings.toml into the cache at its end, which repeats it."""
     limit: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: all)")] = None
     """Take only N training clips and N test clips; clips in the cache stay."""
     layout: Annotated[LayoutName | None, arg(metavar="NAME", help=_LAYOUTS, help_behavior_hint=_RECOGNISED)] = None
@@ -136,6 +140,11 @@ class Options:
     """Print the plan and stop; nothing is written."""
 
 
+GROUPS = (Data, Table, Features, Options)  # in the order of the fields of Settings
+ONCE = ("config", "demo", "dry-run", "force", "prune")  # acts of one run, never from a --config file
+HERE = ("engine", "jobs", "scheduler")  # how this machine works, which settings.toml does not repeat
+
+
 @dataclass(frozen=True)
 class Settings:
     """What `python -m featurize` is asked to do."""
@@ -144,6 +153,16 @@ class Settings:
     table: Annotated[Table, arg(name="csv")] = field(default_factory=Table)
     features: Features = field(default_factory=Features)
     run: Options = field(default_factory=Options)
+
+
+def config_of(settings: Settings) -> str:
+    """The TOML of a --config that repeats a run, but for what `ONCE` and `HERE` name."""
+    flags, values = flags_of(*GROUPS), {}
+    for group in vars(settings).values():
+        values |= asdict(group)
+    left_out = {flags[key].field for key in (*ONCE, *HERE)}
+    kept = {name: value for name, value in values.items() if name not in left_out and value is not None}
+    return config_text("python -m featurize --config THIS_FILE repeats this run", GROUPS, kept)
 
 
 def check(settings: Settings) -> None:

@@ -8,11 +8,12 @@ if __name__ == "__main__":
 import itertools
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 from common.command import DONE, STOPPED, Command, ctrl_c_ends_at_once
+from common.config_file import filled, flags_of, read_config
 from common.text import help_text
 
 if __name__ == "__main__":
@@ -29,6 +30,8 @@ from train.progress import RunProgress
 from train.recipe import RECIPES, AugmentationFlags, PredictionFlags, Recipe, ScheduleFlags, StrataFlags, recipe_for
 from train.results import LIST_DESCRIPTION, ListSettings, result_table, runs_table
 from train.settings import (
+    GROUPS,
+    ONCE,
     DataFlags,
     FoldFlags,
     HardwareFlags,
@@ -48,11 +51,11 @@ class SplitFlags(FoldFlags, StrataFlags):
 
 _DESCRIPTION = """Train a net on every fold of a cache's clips, and predict all clips.
 
-Writes WORK/predictions_1d_conv/ (conv1d), WORK/predictions_2d_conv/ (conv2d) or WORK/predictions_mobilenet/. The
-same command again keeps finished folds, resumes a fold that was stopped after its last finished epoch, and trains
-the others. Other settings for the same folder are refused. Prints the out-of-fold accuracy and MAP@3 of each fold
-and of all, and the scores of the folds' mean on test clips whose labels are known. `python -m train ls` compares
-the runs that there are.
+Writes WORK/predictions_1d_conv/ (conv1d), WORK/predictions_2d_conv/ (conv2d) or WORK/predictions_mobilenet/, and
+of a net of your own WORK/predictions_NAME/. The same command again keeps finished folds, resumes a fold that was
+stopped after its last finished epoch, and trains the others. Other settings for the same folder are refused. Prints
+the out-of-fold accuracy and MAP@3 of each fold and of all, and the scores of the folds' mean on test clips whose
+labels are known. `python -m train ls` compares the runs that there are.
 
 Exit codes: 0 done, 2 wrong input or usage, 130 stopped by Ctrl-C."""
 
@@ -77,19 +80,21 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parse(arguments: list[str]) -> Settings:
-    """What the command line says; flags that it does not give have the values of the recipe that it names."""
+    """What the command line says, else its --config file, else the recipe that they name."""
+    file = read_config(arguments, flags_of(*GROUPS), ONCE)
     joined = ["=".join(pair) for pair in itertools.pairwise(arguments)] + arguments
-    preset = next((name for name in RECIPES if f"--recipe={name}" in joined), "default")
-    recipe = recipe_for(preset, next((name for name in NETS if name in arguments), ""))  # for the help
-    settings = _parsed(arguments, recipe)
+    preset = next((name for name in RECIPES if f"--recipe={name}" in joined), file.get("preset", "default"))
+    named = next((name for name in NETS if name in arguments), file.get("model", ""))
+    recipe = recipe_for(preset, named)  # for the help
+    settings = _parsed(arguments, recipe, file)
     wanted = default_recipe(settings)
-    return settings if wanted == recipe else _parsed(arguments, wanted)
+    return settings if wanted == recipe else _parsed(arguments, wanted, file)
 
 
-def _parsed(arguments: list[str], recipe: Recipe) -> Settings:
-    parts = [recipe.part(group) for group in (ScheduleFlags, AugmentationFlags, PredictionFlags)]
-    split = SplitFlags(strata=recipe.strata)
-    default = Flags(DataFlags(), split, NetFlags(model=tyro.MISSING), *parts, HardwareFlags())
+def _parsed(arguments: list[str], recipe: Recipe, file: dict[str, Any]) -> Settings:
+    """The command line over the file over the recipe."""
+    known = {"model": tyro.MISSING} | asdict(recipe) | file
+    default = Flags(*(filled(group, known) for group in get_type_hints(Flags).values()))
     options = {"description": help_text(_DESCRIPTION), "default": default, "config": (OmitArgPrefixes,)}
     flags = tyro.cli(Flags, prog="python -m train", args=arguments, **options)
     values = {name: value for group in vars(flags).values() for name, value in vars(group).items()}

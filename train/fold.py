@@ -60,7 +60,7 @@ def train_fold(fold: int, dataset: Dataset, folder: PredictionsFolder, progress:
     # the net
     keras.backend.clear_session()
     options = {"seed": net_seed(settings.seed, fold), "quick": settings.quick, "precision": settings.precision}
-    net = build(settings.model, windows.shape, n_labels, statistics, **options)
+    net = build(settings.model, windows.shape, n_labels, statistics, source=settings.source, **options)
     n_epochs = settings.n_epochs(settings.model, len(training))
     compile_model(net, settings, n_epochs * batches.steps)
     identity = {name: folder.config.get(name) for name in ("settings", "seed", "stores")}

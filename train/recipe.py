@@ -5,12 +5,12 @@ Two recipes have names. `default` is made for sounds: what each part is worth is
 Audio Data" as closely as cached features allow; docs/training.md lists every departure.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, get_args
 
 from tyro.conf import arg
 
-from train.nets import NETS
+from train.nets import NETS, net_of
 
 RecipeName = Literal["default", "notebook"]
 RECIPES: tuple[RecipeName, ...] = get_args(RecipeName)
@@ -102,12 +102,8 @@ class Recipe(StrataFlags, PredictionFlags, AugmentationFlags, ScheduleFlags):
 
     def n_epochs(self, net: str, n_clips: int) -> int:
         """Epochs of a net for so many training clips: few clips make short epochs, so they get more of them."""
-        length = NETS[net].epochs
+        length = net_of(net).epochs
         return max(1, round(length / max(n_clips, 1) ** 0.25)) if self.epochs is None else self.epochs
-
-    def part(self, group: type) -> Any:
-        """The values of one of its groups of flags, such as `ScheduleFlags`."""
-        return group(**{name: value for name, value in asdict(self).items() if name in group.__dataclass_fields__})
 
 
 DEFAULT = Recipe()

@@ -1,6 +1,7 @@
 """Tables of what was trained: the folds of one run, and runs side by side."""
 
 import textwrap
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,14 @@ from ensemble import PredictionsError, PredictionsFolder, open_predictions
 from ensemble.combine import combined_test_predictions
 from ensemble.leaderboard import leaderboard, not_scored
 from ensemble.table import folder_row
-from train.nets import NETS
+from train.nets import Net, NetError, net_of
 from train.recipe import RECIPES
 from train.settings import settings_for
 
 _WIDTH = 80  # columns of a terminal
 _HEADER = ("run", "net", "recipe", "parameters", "folds", "accuracy", "MAP@3", "time")
-_NOT_TOLD = {"model", "recipe", "features", "sr", "mfcc_sr", "n_mels", "mfcc"}  # the table or the store's name says
+# the table or the store's name says them; nobody reads a checksum
+_NOT_TOLD = {"model", "net_file_checksum", "recipe", "features", "sr", "mfcc_sr", "n_mels", "mfcc"}
 
 LIST_DESCRIPTION = """Compare the runs below WORK.
 
@@ -83,7 +85,7 @@ def _test_scores(folder: PredictionsFolder) -> list[tuple[str, ...]]:
 def _cells(work: Path, folder: PredictionsFolder) -> tuple[str, ...]:
     model, parameters, folds, _, *scores = folder_row(folder)
     seconds = sum(folder.result(fold).get("seconds", 0) for fold in folder.finished)
-    path, net = folder.path.relative_to(work), NETS.get(model)
+    path, net = folder.path.relative_to(work), _net(model)
     run = str(path)  # of a folder that was moved aside
     if net is not None and path.name == net.folder:
         run = "-" if path == Path(net.folder) else str(path.parent)
@@ -91,11 +93,18 @@ def _cells(work: Path, folder: PredictionsFolder) -> tuple[str, ...]:
     return run, model, recipe, parameters, folds, *scores, duration(seconds)
 
 
+def _net(model: str) -> Net | None:
+    """The entry of a net; None of one that is unknown here."""
+    with suppress(NetError):
+        return net_of(model)
+    return None
+
+
 def _words(folder: PredictionsFolder) -> str:
     """As NAME=VALUE: the store of a run, and its settings that are not those of its recipe and of `Settings`."""
     settings, model = folder.config.get("settings", {}), folder.config["model"]
     words = [f"store={store['name']}" for store in folder.config.get("stores", [])]
-    if settings.get("recipe") in RECIPES and model in NETS:
+    if settings.get("recipe") in RECIPES and _net(model) is not None:
         usual = settings_for(model, settings["recipe"], quick=settings.get("quick") is True)
         named = asdict(usual) | usual.binding() | {"quick": False}
         differing = sorted(name for name in settings if name not in _NOT_TOLD and settings[name] != named.get(name))

@@ -9,15 +9,18 @@ import keras
 import numpy as np
 
 from cache import open_cache
+from common.files import write_atomic
 from common.text import listed
 from ensemble import PredictionsFolder, create_predictions, move_aside
 from train.environment import git_revision, versions
 from train.fold import train_fold
 from train.input.dataset import Dataset, open_dataset
 from train.loop.callbacks import has_tensorboard
+from train.nets import short_name
 from train.nets.build import build, n_parameters
+from train.nets.check import check
 from train.progress import RunProgress
-from train.settings import Settings
+from train.settings import Settings, config_of
 from train.split import assign_folds, missing_labels
 
 _WIDTH = 80 - len("train: ")  # columns of a remark
@@ -53,14 +56,19 @@ def run(
         folds: int64 [n_train], the fold of each training clip, -1 for none.
         train_folds: how: here, or on a cluster.
     Raises:
-        SettingsError: the loss did not stay finite.
+        SettingsError: the loss did not stay finite. NetError: a user's own net that cannot be used.
         PredictionsError: the folder is there for other settings, clips or labels, or another process trains the
             fold.
     """
-    path = dataset.settings.predictions_path
-    if dataset.settings.force and path.exists():
+    settings, path = dataset.settings, dataset.settings.predictions_path
+    options = {"quick": settings.quick, "precision": settings.precision, "source": settings.source}
+    net = build(settings.model, dataset.windows.shape, len(dataset.labels), **options)
+    if settings.source is not None:
+        check(net, settings.model)
+    if settings.force and path.exists():
         progress.say(f"{path}: moved to {move_aside(path)}")
-    folder = _open_folder(dataset, folds)
+    folder = _open_folder(dataset, folds, n_parameters(net))
+    write_atomic(path / "settings.toml", config_of(settings).encode(errors="backslashreplace"))
     progress.begun = True
     for remark in _remarks(dataset, folds, chosen):
         for line in textwrap.wrap(remark, _WIDTH, subsequent_indent="    ", break_on_hyphens=False):
@@ -80,10 +88,9 @@ def train_fold_of(settings: Settings, fold: int, progress: RunProgress, wait_s: 
     return run(dataset, folds, [fold], progress, partial(train_here, wait_s=wait_s)).result(fold)
 
 
-def _open_folder(dataset: Dataset, folds: np.ndarray) -> PredictionsFolder:
+def _open_folder(dataset: Dataset, folds: np.ndarray, n_parameters: int) -> PredictionsFolder:
     settings, store = dataset.settings, dataset.windows.store
     test = dataset.test.reindex(columns=["clip", "label", "usage"], fill_value="")
-    net = build(settings.model, dataset.windows.shape, len(dataset.labels), quick=settings.quick)
     return create_predictions(
         settings.predictions_path,
         labels=dataset.labels,
@@ -92,8 +99,8 @@ def _open_folder(dataset: Dataset, folds: np.ndarray) -> PredictionsFolder:
         folds=folds,
         reasons=dataset.reasons,
         config={
-            "model": settings.model,
-            "n_parameters": n_parameters(net),
+            "model": short_name(settings.model),
+            "n_parameters": n_parameters,
             "n_folds": int(folds.max()) + 1,
             "settings": settings.binding(),
             "seed": settings.seed,

@@ -9,11 +9,23 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import xxhash
 from tyro.conf import Positional, arg
 
 from common import EarmarkError
-from train.nets import NETS, Kind, Net, NetName
-from train.recipe import Recipe, RecipeName, recipe_for, shown
+from common.config_file import config_text
+from train.nets import NETS, Kind, Net, is_own, net_of, short_name
+from train.nets.own import read_source
+from train.recipe import (
+    AugmentationFlags,
+    PredictionFlags,
+    Recipe,
+    RecipeName,
+    ScheduleFlags,
+    StrataFlags,
+    recipe_for,
+    shown,
+)
 
 if TYPE_CHECKING:
     from cache import Cache, Store
@@ -34,6 +46,9 @@ class DataFlags:
     then copied below WORK."""
     name: Annotated[str | None, shown("NAME", "none; with --quick quick")] = None
     """Keep this run apart: its predictions go to WORK/NAME/."""
+    config: Annotated[Path | None, shown("FILE.toml", "none")] = None
+    """Take flags from this file, by their names: epochs = 40, or net = "conv2d". The command line wins. Each run
+    writes a settings.toml into its predictions folder, which repeats it."""
     force: bool = False
     """Move a predictions folder that is already there aside, and start anew."""
     verified_only: bool = False
@@ -60,19 +75,20 @@ class FoldFlags:
 class NetFlags:
     """The net, the recipe that it is trained by, and the store that it reads."""
 
-    model: Positional[Annotated[NetName, arg(metavar="{" + ",".join((*NETS, "ls")) + "}")]]
-    """The net: the notebook's conv1d on waveforms or conv2d on frames, or MobileNetV2 on frames. With ls: compare
-    the runs that there are."""
+    model: Positional[Annotated[str, arg(name="net", metavar="{" + ",".join((*NETS, "FILE.py:NAME", "ls")) + "}")]]
+    """The net: the notebook's conv1d on waveforms or conv2d on frames, or MobileNetV2 on frames. FILE.py:NAME is a
+    net of your own: NAME(x, n_labels) in FILE.py makes of windows, a Keras tensor [clips, time, width], the
+    probability of each label. With ls: compare the runs that there are."""
     preset: Annotated[RecipeName, arg(name="recipe")] = "default"
     """default is made for sounds; notebook is the notebook's procedure. A flag that is not given has the recipe's
     value: --recipe notebook --help shows the notebook's."""
     quick: bool = False
-    """A trial: a net of one pooling and one dense layer, one epoch, two folds."""
+    """A trial: one epoch, two folds, and a net of one pooling and one dense layer in place of ours."""
     seed: int = 1001
     """Decides weights, order, windows, augmentation and dropout."""
     features: Annotated[Kind | None, shown("{raw,mfcc,logmel}", "logmel if the net reads it")] = None
     """What the net reads. conv1d reads raw; the others read logmel, or mfcc where the cache has no logmel (with
-    --recipe notebook the other way round)."""
+    --recipe notebook the other way round). A net of your own reads any."""
     n_mels: Annotated[int | None, shown("INT", "the only one there")] = None
     """Bands of a log-mel frame; chooses logmel for a net that reads it."""
     mfcc: Annotated[int | None, shown("INT", "40")] = None
@@ -96,14 +112,30 @@ class HardwareFlags:
     under the same paths, and earmark (pip install "earmark[dask]")."""
 
 
+GROUPS = (
+    DataFlags,
+    FoldFlags,
+    StrataFlags,
+    NetFlags,
+    ScheduleFlags,
+    AugmentationFlags,
+    PredictionFlags,
+    HardwareFlags,
+)
+ONCE = ("config", "force")  # never from a --config file: it would move its own run aside each time
+HERE = ("fold", "scheduler")  # the part that one command trains and where, which settings.toml does not repeat
+
+
 @dataclass(frozen=True)
 class Settings(HardwareFlags, FoldFlags, DataFlags, Recipe, NetFlags):
     """All settings of a run; `settings_for` makes them as the command line does."""
 
+    source: bytes | None = None  # of a user's own net's file, as `resolve` read it
+
     @property
     def net(self) -> Net:
-        """The net's entry in the list."""
-        return NETS[self.model]
+        """The net's entry in the list, or that of a user's own net."""
+        return net_of(self.model)
 
     @property
     def kinds(self) -> list[Kind]:
@@ -114,7 +146,8 @@ class Settings(HardwareFlags, FoldFlags, DataFlags, Recipe, NetFlags):
     def kind(self) -> Kind:
         """The kind of feature to read: the one that a flag asks for, or the first."""
         named = (self.store or "").partition("-")[0]
-        asked = [named, "logmel" if self.n_mels is not None else "", "mfcc" if self.mfcc is not None else ""]
+        numbers = {"logmel": self.n_mels, "mfcc": self.mfcc, "raw": self.sr}
+        asked = [named, *(kind for kind, number in numbers.items() if number is not None)]
         return self.features or next((kind for kind in asked if kind in self.kinds), self.kinds[0])
 
     @property
@@ -141,12 +174,17 @@ class Settings(HardwareFlags, FoldFlags, DataFlags, Recipe, NetFlags):
     def binding(self) -> dict[str, Any]:
         """What all folds of a predictions folder must share, defaults filled in, as plain values for JSON.
 
-        What no number depends on is left out: where things lie, and flags of other kinds of feature.
+        What no number depends on is left out: where things lie, and flags of other kinds of feature. A user's own
+        net is bound by the checksum of its file.
         """
         values = asdict(self)
+        source = values.pop("source")
+        if is_own(self.model):
+            values["model"] = short_name(self.model)
+            values["net_file_checksum"] = None if source is None else xxhash.xxh3_64_hexdigest(source)
         values |= {"recipe": values.pop("preset"), "features": self.kind, "mfcc": self.n_mfcc}
         values["folds"] = self.n_folds if self.fold_column is None else None
-        elsewhere = {"work", "cache", "name", "store", "fold", "force", "scheduler"}
+        elsewhere = {"work", "cache", "name", "store", "config", "fold", "force", "scheduler"}
         skipped = elsewhere | {*_OF_OTHER_KINDS[self.kind]}
         return {key: value for key, value in values.items() if key not in skipped}
 
@@ -158,7 +196,7 @@ _OF_OTHER_KINDS = {
 }
 
 
-def settings_for(model: NetName, preset: RecipeName = "default", **values: Any) -> Settings:
+def settings_for(model: str, preset: RecipeName = "default", **values: Any) -> Settings:
     """Settings as the command line makes them; values: of fields of Settings, by name."""
     recipe = default_recipe(NetFlags(model, preset, quick=values.get("quick", False)))
     return Settings(model, preset, **asdict(recipe) | values)
@@ -170,19 +208,39 @@ def default_recipe(net: NetFlags) -> Recipe:
     return replace(recipe, epochs=1) if net.quick else recipe
 
 
+def config_of(settings: Settings) -> str:
+    """The TOML of a --config that repeats a run, but for what `ONCE` and `HERE` name.
+
+    >>> print(*config_of(settings_for("conv2d", folds=2)).splitlines()[:5], sep="\\n")
+    # python -m train --config THIS_FILE repeats this run
+    <BLANKLINE>
+    # Which clips, and where things lie.
+    work = "work"
+    verified-only = false
+    """
+    usual = asdict(default_recipe(settings))
+    values = {name: value for name, value in asdict(settings).items() if name not in {*ONCE, *HERE}}
+    values = {name: value for name, value in values.items() if value is not None or usual.get(name) is not None}
+    return config_text("python -m train --config THIS_FILE repeats this run", GROUPS, values)
+
+
 def resolve(settings: Settings, cache: "Cache") -> "tuple[Settings, Store]":
     """Decide which store of a cache the net reads, for the command and for Python alike.
 
     Its kind is the one that a flag asks for, else the first that the net reads and the cache has.
 
     Returns:
-        The settings with the store's kind, numbers and name filled in, and the store.
+        The settings with the store's kind, numbers and name filled in, and the source of a user's own net; and the
+        store.
     Raises:
         CacheError: no store fits, several do, or it is incomplete.
+        NetError: the file of a user's own net cannot be read.
         SettingsError: --store names one that the net cannot read, or that has other numbers than flags ask for.
     """
     kind = settings.kind
-    if settings.features is settings.n_mels is settings.mfcc is settings.store is None:
+    if is_own(settings.model) and settings.source is None:
+        settings = replace(settings, source=read_source(settings.model))
+    if settings.features is settings.n_mels is settings.mfcc is settings.sr is settings.store is None:
         kind = next((kind for kind in settings.kinds if kind in cache.kinds), kind)
     if settings.store is not None and not settings.store.startswith(f"{kind}-"):
         raise SettingsError(
@@ -232,15 +290,17 @@ def check(settings: Settings) -> None:
     """Refuse settings that no data could make right.
 
     Raises:
-        SettingsError: names the flag, the rule and the value.
+        SettingsError: names the flag, the rule and the value. NetError: there is no such net.
     """
+    kinds, kind = " or ".join(settings.net.kinds), settings.kind
+    if is_own(settings.model):
+        read_source(settings.model)
     values = asdict(settings)
     for name, (low, high) in _RANGES.items():
         if values[name] is not None:
             _require(low <= values[name] <= high, name, f"{low} to {high:,}", values[name])
     for fold in settings.fold:
         _require(0 <= fold < 10_000, "fold", "0 to 9,999", fold)
-    kinds, kind = " or ".join(settings.net.kinds), settings.kind
     _require(kind in settings.net.kinds, "features", f"{kinds}, which {settings.model} reads", kind)
     for name in ("sr", "mfcc", "mfcc_sr", "n_mels"):
         read = name not in _OF_OTHER_KINDS[kind]

@@ -347,3 +347,35 @@ def test_debug_shows_where_an_error_comes_from(tmp_path, command):
 def test_lines_of_the_help_fit_80_columns(command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     assert max(map(len, command("--help")[1].splitlines())) <= 80
+
+
+def test_a_run_is_repeated_by_the_file_in_its_cache(small, tmp_path, command):
+    assert command("--features", "raw", "logmel", "--trim-db", "40")[0] == 0
+    file = tmp_path / "work" / "cache" / "settings.toml"
+    text = file.read_text()
+    assert 'features = ["raw", "logmel"]' in text and "trim-db = 40.0" in text
+    assert not {"jobs", "engine", "force"} & {line.partition(" ")[0] for line in text.splitlines()}
+    code, out, _ = command("--config", file)
+    assert (code, out.splitlines()[0]) == (0, "nothing to do: every clip is in every store")
+    assert len([*file.parent.glob("*.zarr")]) == 2 and file.read_text() == text
+
+
+def test_the_command_line_wins_over_a_file(small, tmp_path, command):
+    file = tmp_path / "c.toml"
+    file.write_text('features = ["raw"]\nraw_dtype = "float32"\nsr = 50\n')
+    assert command("--config", file)[0] == 0  # and --sr 100
+    assert [path.name[:8] for path in (tmp_path / "work" / "cache").glob("*.zarr")] == ["raw-100-"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("n-mel = 3", "featurize: {file}: 'n-mel' must be the name of a flag; did you mean n-mels?"),
+        ("prune = true", "featurize: {file}: prune is for one run, on the command line; remove it from the file"),
+        ("trim-db = 'x'", 'featurize: {file}: trim-db must be a number or "None", got "x"; correct it'),
+    ],
+)
+def test_a_wrong_file_is_one_line(small, tmp_path, command, text, message):
+    file = tmp_path / "c.toml"
+    file.write_text(text)
+    assert command("--config", file) == (2, "", message.format(file=file) + "\n")

@@ -1,4 +1,5 @@
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from tag.recordings import RecordingsError
 from tag.tagger import Tagger
 from tag.timeline import Timeline
 
+OWN = f"{Path(__file__).with_name('own_net.py')}:own_net"
 TESTS = ["short.wav", "long.wav", "empty.wav", "stereo.flac", "cut.wav"]
 
 
@@ -39,6 +41,8 @@ def test_test_clips_get_the_runs_own_test_predictions(train_net, recordings, mod
         ("conv2d", {"features": "mfcc", "preset": "notebook"}),
         ("conv2d", {"features": "logmel"}),
         ("mobilenet", {"features": "logmel"}),
+        (OWN, {"features": "raw"}),
+        (OWN, {"features": "logmel"}),
     ],
 )
 def test_every_net_gives_the_runs_own_test_predictions(train_net, recordings, model, changes):

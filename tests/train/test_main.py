@@ -3,12 +3,13 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from cache import RawSpecification
 from train.__main__ import main, parse
-from train.settings import SettingsError, settings_for
+from train.settings import SettingsError, config_of, settings_for
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +58,10 @@ def test_the_help_has_every_flag_in_its_group_within_80_columns(command, monkeyp
     code, out, _ = command("--help")
     assert code == 0
     assert [title for title in GROUPS if f" {title} options " in out] == list(GROUPS)
-    assert out.splitlines()[0] == "usage: python -m train [-h] [OPTIONS] {conv1d,conv2d,mobilenet,ls}"
+    assert out.splitlines()[0] == "usage: python -m train [-h] [OPTIONS] {conv1d,conv2d,mobilenet,FILE.py:NAME,ls}"
     assert max(map(len, out.splitlines())) <= 80
     settings = settings_for("conv1d")
-    flags = vars(settings).keys() - {"model", "recipe", "preset"}
+    flags = vars(settings).keys() - {"model", "recipe", "preset", "source"}
     said = " ".join(re.sub("[│╭╰─╮╯]", " ", out).split())
     for name in flags:
         assert re.search(rf"--{name.replace('_', '-')}[ ,].*?\(default: ", said)
@@ -196,6 +197,61 @@ def test_flags_that_are_not_given_have_the_recipes_values():
     assert parse(["conv1d", "--quick", "--epochs", "3", "--no-polarity"]) == settings_for(
         "conv1d", quick=True, epochs=3, polarity=False
     )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["conv1d"],
+        ["conv1d", "--quick", "--epochs", "None", "--features", "raw"],
+        ["conv2d", "--recipe", "notebook", "--patience", "None", "--group-by", 'a "b"', "--mfcc", "20"],
+        ["mobilenet", "--fold", "0", "1", "--limit", "9", "--no-polarity", "--seed", "7", "--fold-column", "part"],
+        ["my_nets.py:my_net", "--features", "mfcc", "--work", "my work", "--name", "x", "--precision", "bfloat16"],
+        ["conv2d", "--schedule", "constant", "--learning-rate", "1e-7", "--force", "--scheduler", "tcp://h:1"],
+    ],
+)
+def test_settings_are_repeated_from_their_file_but_for_what_is_of_one_run(arguments, tmp_path):
+    settings, file = parse(arguments), tmp_path / "settings.toml"
+    file.write_text(config_of(settings))
+    again = parse(["--config", str(file)])
+    assert again.binding() == settings.binding()
+    assert again == replace(settings, config=file, fold=(), scheduler=None, force=False)
+
+
+def test_the_command_line_wins_over_the_file_and_the_file_over_the_recipe(tmp_path):
+    file = tmp_path / "c.toml"
+    file.write_text('net = "conv2d"\nrecipe = "notebook"\ncrops = 3\nfold = [0, 1]\npolarity = true\n')
+    settings = parse(["--config", str(file)])
+    assert settings == settings_for("conv2d", "notebook", crops=3, fold=(0, 1), polarity=True, config=file)
+    assert settings.windows == "once"
+    settings = parse(["conv1d", f"--config={file}", "--crops", "5", "--fold", "2", "--no-polarity"])
+    assert (settings.model, settings.windows, settings.crops) == ("conv1d", "each-epoch", 5)
+    assert (settings.fold, settings.polarity, settings.batch_size) == ((2,), False, 64)
+    assert parse([f"--config={file}", "--recipe", "default"]).batch_size == 16
+
+
+def test_a_run_is_repeated_by_the_file_beside_it(command, untrained, tmp_path):
+    assert command("conv2d", "--mfcc", 20, "--folds", 2, "--group-by", "part", "--fold", 0)[0] == 0
+    file = tmp_path / "predictions_2d_conv" / "settings.toml"
+    assert main(["--config", str(file)]) == 0
+    assert untrained == [0, 1]
+    assert 'store = "mfcc-20-4000.zarr"' in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch = 3", "c.toml: 'epoch' must be the name of a flag; did you mean epochs?"),
+        ("force = true", "c.toml: force is for one run, on the command line; remove it from the file"),
+        ("net = 'conv3d'", "the net must be conv1d, conv2d, mobilenet or FILE.py:FUNCTION, got 'conv3d'"),
+        ("crops = 0", "--crops must be 1 to 1,000, got 0"),
+    ],
+)
+def test_a_wrong_file_is_one_line_and_exits_2(command, tmp_path, text, message):
+    (tmp_path / "c.toml").write_text(text)
+    code, out, err = command("--config", tmp_path / "c.toml", *([] if "net" in text else ["conv1d"]))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert message in err
 
 
 def test_the_help_shows_the_recipes_values(command):

@@ -140,3 +140,19 @@ def test_on_real_workers_of_many_threads_folds_take_turns_and_outlive_a_worker(t
         results = on_dask.train_on_cluster(dataset, folder, list(range(9)), progress, train_fold=train_fold)
         assert sorted(result["fold"] for result in results) == list(range(9))
     assert len(list(tmp_path.glob("death *"))) == 3
+
+
+def test_a_net_of_ones_own_travels_to_the_workers(work, tmp_path, address, progress, untrained, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = Path("my_nets.py")
+    own.write_text(
+        "from keras import layers\n\ndef my_net(x, n_labels):\n"
+        "    return layers.Dense(n_labels, activation='softmax')(layers.Flatten()(x))\n"
+    )
+    settings = settings_for(
+        "my_nets.py:my_net", quick=True, work=tmp_path, cache=work / "cache", mfcc=20, scheduler=address
+    )
+    dataset = open_dataset(open_cache(work / "cache"), settings)
+    own.unlink()  # another machine has no such file
+    there = partial(on_dask.train_on_cluster, train_fold=train_fold_of)
+    assert run(dataset, assign_folds(dataset, settings), [0, 1], progress, there).finished == [0, 1]

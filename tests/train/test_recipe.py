@@ -1,6 +1,6 @@
 import pytest
 
-from train.recipe import DEFAULT, NOTEBOOK, AugmentationFlags, PredictionFlags, recipe_for
+from train.recipe import DEFAULT, NOTEBOOK, recipe_for
 
 
 def test_the_notebook_cuts_windows_of_frames_once():
@@ -22,8 +22,3 @@ def test_epochs_and_step_size_are_the_nets():
 
 def test_epochs_that_are_given_are_those():
     assert NOTEBOOK.n_epochs("conv1d", 3) == 50
-
-
-def test_a_part_of_a_recipe_has_its_values():
-    assert NOTEBOOK.part(PredictionFlags) == PredictionFlags(crops=1, crop_mean="arithmetic")
-    assert NOTEBOOK.part(AugmentationFlags).standardise == "position"

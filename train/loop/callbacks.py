@@ -37,9 +37,10 @@ class SeedDropout(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._epoch = epoch
         for number, layer in enumerate(self.model.layers):
-            if isinstance(layer, keras.layers.Dropout) and layer.rate:
-                seed = dropout_seed(self._seed, self._fold, epoch, number)
-                layer.seed_generator.state.assign(np.array([seed, 0], np.uint32))
+            states = [variable for variable in layer.variables if variable.name == "seed_generator_state"]
+            for place, state in enumerate(states):  # several where layers lie inside this one
+                seed = dropout_seed(self._seed, self._fold, epoch, number | place << 16)
+                state.assign(np.array([seed, 0], np.uint32))
 
     def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
         """On PyTorch, Keras's dropout draws from its global generator, and so does the feed when it starts."""
