@@ -10,9 +10,9 @@ import keras
 import numpy as np
 from keras import KerasTensor, layers
 
-from train.input.randomness import layer_seed
 from train.input.statistics import Statistics
 from train.nets import NETS
+from train.seeds import layer_seed
 
 
 def build(

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from cache.windows.cut import plain_plan
+from cache.windows.randomness import clip_keys
 from train.input.augment import Augmentation
-from train.input.randomness import clip_keys
-from train.input.windows import plain_plan
 from train.recipe import DEFAULT, NOTEBOOK
 
 N, SHAPE = 300, (100, 64)

@@ -12,9 +12,9 @@ from threading import Lock
 
 import numpy as np
 
-from cache import Store
+from cache.reader import Store
 from cache.specification import Specification
-from train.input import kernels
+from cache.windows import kernels
 
 _BLOCK = 8192  # samples or frames
 _ALIGNMENT = 64  # bytes
