@@ -12,8 +12,8 @@ from threading import Lock
 
 import numpy as np
 
-from cache.reader import Store
 from cache.specification import Specification
+from cache.store import Store
 from cache.windows import kernels
 
 _BLOCK = 8192  # samples or frames
