@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 
 from cache import layout
+from cache.clips import Clips
 from cache.layout import chunks_per_slot, slot_starts
 from cache.receipts import Receipts, Status, chunk_files, done_groups
 from cache.specification import KINDS
 from cache.storage import CacheError, DamagedError, Storage, open_storage
 from cache.store import Store
 from cache.tables import Tables, read_tables
+from common.text import duration
 
 _FLAGS = {
     "raw": {"sample_rate": "--sr"},
@@ -25,11 +27,49 @@ _REPAIR = "run featurize to repair it"
 
 
 class Cache:
-    """A dataset's cache, read. clips: the clip table; plan: the plan; columns as in `cache.tables`."""
+    """A dataset's cache, read. clips: the clip table; plan: the plan; columns as in `cache.tables`.
+
+    Clips are found by name, or by row of the clip table. Their names are `cache.names`, or `cache.clips["clip"]`:
+    `cache.clips.clip` is a method of pandas. A cache can be pickled, as its stores can.
+
+    >>> cache = open_cache("work/cache")
+    >>> cache
+    Cache(work/cache)
+      12 training clips of 3 labels, 4 test clips, 16 s in all
+      logmel-64-44100.zarr, mfcc-40-44100.zarr, raw-16000.zarr
+    >>> cache.labels
+    ['Bell', 'Drum', 'Rain']
+    >>> cache.names[cache.clips["label"] == "Drum"].head(2).tolist()
+    ['clip 01.wav', 'clip 04.wav']
+    """
 
     def __init__(self, storage: Storage, tables: Tables):
         self.storage = storage
         self.clips, self.plan, self.generation = tables.clips, tables.plan, tables.generation
+        self._clips = Clips(str(storage), self.clips)
+        self._opened: dict[tuple, Store] = {}
+
+    def __repr__(self) -> str:
+        """What it holds, in three lines."""
+        counts = self._clips.splits.value_counts()
+        plan = self.plan.iloc[self._clips.slots]
+        seconds = (plan["native_samples"] / plan["native_rate"].clip(lower=1)).sum()
+        return (
+            f"Cache({self.storage})\n  {counts.get('train', 0):,} training clips of {len(self.labels):,} labels, "
+            f"{counts.get('test', 0):,} test clips, {duration(seconds)} in all\n  "
+            f"{', '.join(self.stores()) or 'no store'}"
+        )
+
+    @property
+    def names(self) -> pd.Series:
+        """The names of the clips, in the clip table's order; text [clips]."""
+        return self.clips["clip"]
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels of the training clips in the order of their first appearance, as the trainer numbers them."""
+        found = self.clips["label"][self.clips["split"] == "train"].unique()
+        return [label for label in found if label]
 
     @property
     def kinds(self) -> set[str]:
@@ -50,7 +90,7 @@ class Cache:
         found = name if name in names else f"{name}.zarr"
         if found not in names:
             raise CacheError(f"{self.storage}: has no store {name!r:.100}; it has {', '.join(names) or 'no store'}")
-        store = Store(self.storage / found)
+        store = Store(self.storage / found, self._clips)
         if store.generation != self.generation:
             raise CacheError(
                 f"{store.storage}: is of generation {store.generation}, but the tables read are of generation "
@@ -72,6 +112,11 @@ class Cache:
             CacheError: no store fits, several do, or the one that fits is incomplete; where none fits and one of
                 the kind cannot be opened, why.
         """
+        if kind not in KINDS:
+            raise CacheError(f"kind must be one of {', '.join(KINDS)}, got {kind!r:.100}")
+        if unknown := numbers.keys() - _FLAGS[kind].keys():
+            names = ", ".join(_FLAGS[kind])
+            raise CacheError(f"numbers of {kind} features must be of {names}, got {', '.join(sorted(unknown))}")
         found = self._fitting(kind, numbers) if store is None else self.store(store)
         if not found.name.startswith(f"{kind}-"):
             raise CacheError(f"{found.storage}: must hold {kind} features, got {found.specification.kind}")
@@ -82,6 +127,84 @@ class Cache:
                 f"{missing.iloc[0]!r:.100} for one; rerun featurize to resume"
             )
         return found
+
+    def waveform(
+        self,
+        clip: str | int,
+        split: str | None = None,
+        *,
+        store: str | None = None,
+        sample_rate: int | None = None,
+    ) -> np.ndarray:
+        """A clip's samples, in full scale: -1 to 1 where the recording does not exceed it.
+
+        >>> cache = open_cache("work/cache")
+        >>> samples = cache.waveform("clip 01.wav")     # cache.waveform(1) is the same: row 1 of cache.clips
+        >>> samples.shape, samples.dtype
+        ((16000,), dtype('float32'))
+        >>> cache.waveform("Clip 1.wav")
+        Traceback (most recent call last):
+        ...
+        cache.storage.CacheError: work/cache: has no clip 'Clip 1.wav'; the nearest names are clip 11.wav, ...
+
+        Args:
+            clip: its name, or its row in the clip table. split: "train" or "test", where a name is in both.
+            store, sample_rate (Hz): which store, where the cache has several, as of `open_store`.
+        Returns:
+            float32 [n_samples], a copy; none for an empty clip.
+        Raises:
+            CacheError: no such clip, one that could not be decoded, or as of `open_store`. IndexError: no such row.
+        """
+        row, found = self._clips.row(clip, split), self._store("raw", store, sample_rate=sample_rate)
+        return found[row] * found.scale[self._clips.slots[row]]
+
+    def mfcc(
+        self,
+        clip: str | int,
+        split: str | None = None,
+        *,
+        store: str | None = None,
+        sample_rate: int | None = None,
+        n_mfcc: int | None = None,
+    ) -> np.ndarray:
+        """A clip's MFCCs, time first.
+
+        >>> open_cache("work/cache").mfcc("clip 01.wav", n_mfcc=20).shape
+        (87, 20)
+
+        Args:
+            clip, split: as of `waveform`. store, sample_rate (Hz), n_mfcc: as of `open_store`.
+        Returns:
+            float32 [n_frames, n_mfcc], a copy; no frames for an empty clip.
+        Raises:
+            CacheError, IndexError: as of `waveform`.
+        """
+        row = self._clips.row(clip, split)
+        return self._store("mfcc", store, sample_rate=sample_rate, n_mfcc=n_mfcc)[row][:, :n_mfcc].copy()
+
+    def logmel(
+        self,
+        clip: str | int,
+        split: str | None = None,
+        *,
+        store: str | None = None,
+        sample_rate: int | None = None,
+        n_mels: int | None = None,
+    ) -> np.ndarray:
+        """A clip's log-mel bands in dB, time first.
+
+        >>> open_cache("work/cache").logmel("clip 01.wav").shape
+        (87, 64)
+
+        Args:
+            clip, split: as of `waveform`. store, sample_rate (Hz), n_mels: as of `open_store`.
+        Returns:
+            float32 [n_frames, n_mels], a copy; no frames for an empty clip.
+        Raises:
+            CacheError, IndexError: as of `waveform`.
+        """
+        row = self._clips.row(clip, split)
+        return self._store("logmel", store, sample_rate=sample_rate, n_mels=n_mels)[row].copy()
 
     def missing(self, store: "Store") -> pd.Series:
         """The clips that a store lacks: without a result, a receipt, or a chunk file of the right size."""
@@ -101,6 +224,19 @@ class Cache:
     def status(self, receipts: Receipts) -> np.ndarray:
         """What became of each clip by a store's receipts, in its arrays or not yet: `Status`, uint8 [clips]."""
         return layout.by_slot(receipts, "status", len(self.plan), np.uint8)[self.clips["slot"].to_numpy()]
+
+    def _store(self, kind: str, name: str | None, **numbers: int | None) -> Store:
+        """What `open_store` gives, opened once; one that is named must have the numbers as well."""
+        key = kind, name, *numbers.items()
+        if key not in self._opened:
+            found = self.open_store(kind, name, **numbers)
+            for number, asked in numbers.items():
+                there = getattr(found.specification, number)
+                if asked is not None and not (1 <= asked <= there if number == "n_mfcc" else asked == there):
+                    rule = f"1 to {there}" if number == "n_mfcc" else there
+                    raise CacheError(f"{found.storage}: {number} must be {rule}, got {asked}")
+            self._opened[key] = found
+        return self._opened[key]
 
     def _fitting(self, kind: str, numbers: dict[str, int | None]) -> "Store":
         numbers = {name: value for name, value in numbers.items() if value is not None}

@@ -11,19 +11,20 @@ import resource
 import weakref
 from contextlib import suppress
 from functools import lru_cache, partial
-from typing import Annotated
 
-import msgspec
 import numpy as np
 
 from cache import layout
+from cache.clips import Clips
 from cache.layout import SLOTS_PER_CHUNK, feature_chunk_key
-from cache.receipts import Status, checksum
+from cache.metadata import array_metadata, read_attributes
+from cache.receipts import Status, checksum, read_receipt
 from cache.specification import Specification, from_dict
 from cache.storage import CacheError, DamagedError, Storage, each
+from common.text import escaped, megabytes
 
-_MOST_METADATA = 1 << 20  # bytes of a zarr.json that is read
 _REPAIR = "run featurize to repair it"
+_REPLACED = "was replaced or removed while it was read; start again"
 
 
 class Store:
@@ -32,6 +33,17 @@ class Store:
     start, length: int64 [slots], in samples (raw) or frames (mfcc, logmel). status: uint8 [slots], see `Status`.
     scale (raw) or silence (mfcc, logmel): float32 [slots]; a waveform is int16 times scale, and a silent frame of
     MFCCs is silence in its first coefficient and 0 in the others.
+
+    A store that a cache opened finds clips by name or by row of the clip table: `store["x.wav"]`, `store[0]`. It
+    can be pickled: the process that unpickles it maps the chunks itself, and refuses a store that was replaced.
+
+    >>> from cache import open_cache
+    >>> store = open_cache("work/cache").open_store("raw")
+    >>> store
+    Store(work/cache/raw-16000.zarr: int16 raw, sample_rate 16,000; 16 clips, 8.2 MB)
+    >>> samples = store["clip 01.wav"]
+    >>> samples.shape, samples.dtype
+    ((16000,), dtype('int16'))
     """
 
     start: np.ndarray
@@ -40,21 +52,16 @@ class Store:
     scale: np.ndarray
     silence: np.ndarray
 
-    def __init__(self, storage: Storage):
+    def __init__(self, storage: Storage, clips: Clips | None = None):
         """Open a store's metadata and arrays by slot; features are mapped when read, so not those in a bucket.
 
+        Args:
+            clips: of the cache that it belongs to; without them it does not know which slot is which clip's.
         Raises:
             CacheError: no store, a foreign one, a newer one, or one whose specification is not its name's.
         """
-        self.storage, self.name, self._held = storage, storage.name, None
-        if storage.is_local:
-            try:
-                self._held = os.open(storage.path(), os.O_RDONLY | os.O_DIRECTORY)
-            except OSError as error:
-                raise CacheError(
-                    f"{storage}: no store here ({error.strerror}); see `python -m cache ls`"
-                ) from error
-            weakref.finalize(self, os.close, self._held)
+        self.storage, self.name, self._clips = storage, storage.name, clips
+        self._hold_folder()
         self.attributes = read_attributes(self.storage)
         self.specification = from_dict(self.attributes["specification"])
         self.generation: int = self.attributes["generation"]
@@ -71,7 +78,40 @@ class Store:
         self.check_current()
         half_written = (self.length == 0) & np.isin(self.status, [Status.OK, Status.TRUNCATED])
         self.status = np.where(half_written, np.uint8(Status.PENDING), self.status)
+        self._begin_maps()
+
+    def _hold_folder(self) -> None:
+        self._held = None
+        if self.storage.is_local:
+            try:
+                self._held = os.open(self.storage.path(), os.O_RDONLY | os.O_DIRECTORY)
+            except OSError as error:
+                raise CacheError(
+                    f"{self.storage}: no store here ({error.strerror}); see `python -m cache ls`"
+                ) from error
+            weakref.finalize(self, os.close, self._held)
+
+    def _begin_maps(self) -> None:
         self._map = lru_cache(map_limit())(partial(_map_chunk, self.storage, self._held, self.specification))
+
+    def __getstate__(self) -> dict:
+        inode = None if self._held is None else os.fstat(self._held).st_ino
+        return {**vars(self), "_held": inode, "_map": None}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state)
+        self._hold_folder()
+        if self._held is not None and os.fstat(self._held).st_ino != state["_held"]:
+            raise CacheError(f"{self.storage}: {_REPLACED}")
+        self._begin_maps()
+
+    def __repr__(self) -> str:
+        """What it holds, in a line."""
+        specification = self.specification
+        numbers = ", ".join(f"{name} {getattr(specification, name):,}" for name in specification.named_by)
+        n_clips = f"{len(self.status):,} slots" if self._clips is None else f"{len(self._clips):,} clips"
+        size = megabytes(self.n_chunks * specification.chunk_bytes)
+        return f"Store({self.storage}: {specification.dtype} {specification.kind}, {numbers}; {n_clips}, {size})"
 
     @property
     def identity(self) -> dict:
@@ -121,13 +161,45 @@ class Store:
         parts = [self.chunk(n)[max(0, start - n * length) : stop - n * length] for n in numbers]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    def __getitem__(self, clip: str | int) -> np.ndarray:
+        """A clip's features as stored, read-only: a view of a map, or a copy across files; an empty clip has none.
+
+        Args:
+            clip: its name, or its row in the clip table.
+        Returns:
+            [n_samples] for raw, [n_frames, n] for mfcc and logmel.
+        Raises:
+            CacheError: no such clip, one that could not be decoded (with the reason) or is not featurized yet, or
+                a store that no cache opened. IndexError: no such row.
+        """
+        if self._clips is None:
+            what = "must be opened by a cache to find clips, got a store alone"
+            raise CacheError(f"{self.storage}: {what}; use open_cache(...).store({self.name!r}), or read()")
+        row = self._clips.row(clip)
+        slot = self._clips.slots[row]
+        status = self.status[slot] if slot < len(self.status) else Status.PENDING
+        if status in (Status.FAILED, Status.PENDING):
+            name = f"{self.storage}: clip {self._clips.names.iat[row]!r:.100}"
+            if status == Status.PENDING:
+                raise CacheError(f"{name} is not featurized yet; rerun featurize to resume")
+            raise CacheError(f"{name} could not be decoded{self._reason(slot)}; replace it and run featurize again")
+        start = int(self.start[slot])
+        return self.read(start, start + int(self.length[slot]))
+
+    def _reason(self, slot: int) -> str:
+        """Why a slot failed, in brackets, where its receipt can be read."""
+        with suppress(CacheError, OSError):
+            receipt = read_receipt(self.storage, int(self.start[slot]) // self.specification.chunk_length)
+            return "".join(f" ({escaped(found.reason)})" for found in receipt.slots if found.slot == slot)
+        return ""
+
 
 def _check_current(storage: Storage, held: int | None) -> None:
     """Refuse a folder that has taken the place of the one whose descriptor is held; a bucket has none."""
     with suppress(FileNotFoundError, NotADirectoryError):
         if held is None or os.path.samestat(os.fstat(held), os.stat(storage.path())):
             return
-    raise CacheError(f"{storage}: was replaced or removed while it was read; start again")
+    raise CacheError(f"{storage}: {_REPLACED}")
 
 
 def _map_chunk(storage: Storage, held: int | None, specification: Specification, number: int) -> np.ndarray:
@@ -153,89 +225,9 @@ def map_limit() -> int:
     return 1024 if files == resource.RLIM_INFINITY else max(1, min(1024, files // 4))
 
 
-class _Receipts(msgspec.Struct):
-    n: int
-    checksum: str
-
-
-class _Group(msgspec.Struct):
-    attributes: dict
-
-
-class _Array(msgspec.Struct):
-    shape: Annotated[list[Annotated[int, msgspec.Meta(ge=0)]], msgspec.Meta(min_length=1)]
-
-
-class _Attributes(msgspec.Struct):
-    """The attributes of a store's root, but for those that say whose it is."""
-
-    generation: int
-    versions: dict[str, str]
-    receipts: _Receipts
-
-
-def read_attributes(store: Storage) -> dict:
-    """A store's attributes, validated: format, format_version, generation, specification, versions, receipts.
-
-    Raises:
-        CacheError: no store, a foreign one, one of another version, or one whose specification is not its name's.
-    """
-    where = f"{store}/zarr.json"
-    try:
-        attributes, _ = _attributes(store, "zarr.json")
-        msgspec.convert(attributes, _Attributes)
-        return attributes
-    except FileNotFoundError:
-        if store.exists():
-            raise DamagedError(f"{where}: missing; {_REPAIR}") from None
-        raise CacheError(f"{store}: no store here; see `python -m cache ls`") from None
-    except (ValueError, RecursionError, OSError) as error:
-        if isinstance(error, CacheError) and known_specification(store) is None:
-            raise
-        what = error.strerror if isinstance(error, OSError) else "damaged or foreign metadata"
-        raise DamagedError(f"{where}: {what}; {_REPAIR}") from error
-
-
-def known_specification(store: Storage) -> Specification | None:
-    """What a store's metadata prove it to hold; one of the two copies is enough. None where neither does.
-
-    The attributes of root and features both say it, and the store's name has its numbers or its hash.
-    """
-    for key in ("zarr.json", "features/zarr.json"):
-        try:
-            return _attributes(store, key)[1]
-        except (ValueError, RecursionError, OSError):
-            continue
-    return None
-
-
-def _attributes(store: Storage, key: str) -> tuple[dict, Specification]:
-    """The attributes of a store, or of its features, as far as they say whose they are."""
-    attributes = msgspec.json.decode(store.read(key, _MOST_METADATA), type=_Group).attributes
-    if attributes.get("format") != layout.FORMAT:
-        raise CacheError(f"{store}: must be a store of earmark, got a foreign one; move it away")
-    if (version := attributes.get("format_version")) != layout.VERSION:
-        what = f"store format version must be {layout.VERSION}, got {version!s:.20}"
-        raise CacheError(f"{store}: {what}; update earmark to read it, or remove the store and run featurize again")
-    try:
-        specification = from_dict(attributes.get("specification"))
-    except ValueError as error:
-        raise CacheError(f"{store}: unknown feature specification ({error}); update earmark to read it") from error
-    if specification.name != store.name:
-        what = f"specification must be the one that its name says, got that of {specification.name}"
-        raise CacheError(f"{store}: {what}; move it away")
-    return attributes, specification
-
-
-def _metadata(store: Storage, name: str) -> tuple[dict, int]:
-    """An array's metadata, and its length along the first axis."""
-    data = store.read(f"{name}/zarr.json", _MOST_METADATA)
-    return msgspec.json.decode(data, type=dict), msgspec.json.decode(data, type=_Array).shape[0]
-
-
 def _slot_array(store: Storage, name: str, dtype: str) -> np.ndarray:
     """An array by slot, straight from its files; a missing chunk is refused, where Zarr takes it for zeros."""
-    metadata, n_slots = _metadata(store, name)
+    metadata, n_slots = array_metadata(store, name)
     if metadata != layout.slot_array_metadata(dtype, n_slots):
         raise ValueError("its metadata are not ours")
     size = SLOTS_PER_CHUNK * np.dtype(dtype).itemsize
@@ -247,7 +239,7 @@ def _slot_array(store: Storage, name: str, dtype: str) -> np.ndarray:
 
 
 def _count_chunks(store: Storage, specification: Specification) -> int:
-    metadata, length = _metadata(store, "features")
+    metadata, length = array_metadata(store, "features")
     n_chunks = length // specification.chunk_length
     if metadata != layout.features_metadata(specification, n_chunks, metadata.get("attributes")):
         raise ValueError("its metadata are not ours")

@@ -17,6 +17,7 @@ from enum import Enum
 import numpy as np
 
 from cache.layout import counted_chunks, slot_starts, store_files
+from cache.metadata import known_specification, read_attributes
 from cache.reader import removed_stores, store_names
 from cache.receipts import (
     Receipt,
@@ -30,7 +31,6 @@ from cache.receipts import (
 )
 from cache.specification import from_dict
 from cache.storage import CacheError, DamagedError, Storage, each
-from cache.store import known_specification, read_attributes
 from cache.switch import is_switching
 from cache.tables import Tables, read_manifest
 from cache.writer import CacheWriter, GroupWriter, load_tables, writing

@@ -1,5 +1,6 @@
 import json
 import os
+import pickle
 import shutil
 from pathlib import Path
 
@@ -291,3 +292,126 @@ def test_zarr_opens_a_store_in_a_bucket(make_cache, bucket, upload):
     objects = from_url(f"{bucket}/{RAW.name}", client_options={"allow_http": True})
     root = zarr.open_group(zarr.storage.ObjectStore(objects, read_only=True), mode="r")
     assert np.array_equal(root["features"][:], made.features[RAW.name])
+
+
+# Clips by name
+
+
+@pytest.fixture
+def recordings(tmp_path, write_dataset, noise, featurize):
+    """A cache of recordings at 2,000 Hz: "a.wav" in both splits, one that is empty, and one that is none."""
+    train = {
+        "a.wav": noise(0.5, 2000),
+        "b.wav": noise(0.25, 2000, 1),
+        "empty.wav": noise(0, 2000),
+        "bad.wav": noise(1, 2000),
+    }
+    data = write_dataset(tmp_path / "data", train, {"a.wav": noise(0.3, 2000, 2)})
+    (data / "audio_train" / "bad.wav").write_text("this is no recording")
+    featurize(
+        data,
+        tmp_path / "cache",
+        (RawSpecification(2000), FLOAT, MfccSpecification(8, 2000), LogmelSpecification(3, 2000)),
+    )
+    return open_cache(tmp_path / "cache")
+
+
+def test_a_waveform_is_in_full_scale_whatever_the_store_holds(recordings, noise):
+    samples = recordings.waveform("b.wav", sample_rate=2000)
+    assert samples.dtype == np.float32 and samples.shape == (500,)
+    np.testing.assert_allclose(samples, noise(0.25, 2000, 1)[0], atol=1e-4)
+    assert np.array_equal(samples, recordings.waveform(1, store="raw-2000"))
+    assert np.array_equal(recordings.waveform("b.wav", sample_rate=100), recordings.store(FLOAT.name)["b.wav"])
+
+
+def test_frames_come_time_first_and_as_many_as_asked_for(recordings):
+    n_frames = 1 + 1000 // 512
+    mfcc, logmel = recordings.mfcc("a.wav", "train"), recordings.logmel(0)
+    assert (
+        mfcc.shape == (n_frames, 8) and logmel.shape == (n_frames, 3) and mfcc.dtype == logmel.dtype == np.float32
+    )
+    assert np.array_equal(recordings.mfcc(0, n_mfcc=2), mfcc[:, :2])
+    mfcc[:] = 0  # a copy, so that it can be changed
+    assert recordings.mfcc(0).any()
+
+
+def test_a_name_in_both_splits_is_told_apart_by_the_split(recordings):
+    assert len(recordings.waveform("a.wav", "train", sample_rate=2000)) == 1000
+    assert len(recordings.waveform("a.wav", "test", sample_rate=2000)) == 600
+    with pytest.raises(CacheError, match=r"clip 'a\.wav' is in train \(row 0\) and test \(row 4\); give the split"):
+        recordings.waveform("a.wav")
+
+
+def test_an_empty_clip_has_no_samples_and_no_frames(recordings):
+    assert recordings.waveform("empty.wav", sample_rate=2000).shape == (0,)
+    assert recordings.mfcc("empty.wav").shape == (0, 8) and recordings.logmel("empty.wav").shape == (0, 3)
+
+
+def test_a_clip_that_failed_says_why(recordings):
+    for ask in (
+        lambda: recordings.waveform("bad.wav", sample_rate=2000),
+        lambda: recordings.store("mfcc-8-2000")["bad.wav"],
+    ):
+        with pytest.raises(CacheError, match=r"clip 'bad\.wav' could not be decoded \(.*[Ff]ormat.*\); replace it"):
+            ask()
+
+
+def test_a_clip_that_is_not_featurized_yet_is_refused(make_cache):
+    store = open_cache(make_cache(without=[1]).path).store(RAW.name)
+    with pytest.raises(
+        CacheError, match=r"raw-100\.zarr: clip 'clip 3\.wav' is not featurized yet; rerun featurize"
+    ):
+        store["clip 3.wav"]
+
+
+@pytest.mark.parametrize(
+    ("ask", "says"),
+    [
+        (
+            lambda cache: cache.mfcc("b.wav", store="mfcc-8-2000", n_mfcc=9),
+            r"mfcc-8-2000\.zarr: n_mfcc must be 1 to 8, got 9",
+        ),
+        (lambda cache: cache.mfcc("b.wav", n_mfcc=0), r"n_mfcc must be 1 to 8, got 0"),
+        (lambda cache: cache.logmel("b.wav", store="logmel-3-2000", n_mels=4), r"n_mels must be 3, got 4"),
+        (lambda cache: cache.waveform("b.wav"), r"one raw store must fit, got .*; choose with --sr"),
+        (lambda cache: cache.waveform("b.wav", store="mfcc-8-2000"), r"must hold raw features, got mfcc"),
+        (lambda cache: cache.open_store("mel"), r"kind must be one of raw, mfcc, logmel, got 'mel'"),
+        (
+            lambda cache: cache.open_store("raw", n_mels=3),
+            r"numbers of raw features must be of sample_rate, got n_mels",
+        ),
+    ],
+)
+def test_numbers_that_no_store_has_are_refused(recordings, ask, says):
+    with pytest.raises(CacheError, match=says):
+        ask(recordings)
+
+
+def test_a_store_is_opened_once_for_all_clips(recordings, monkeypatch):
+    opened, before = [], LocalStorage.read
+    monkeypatch.setattr(
+        LocalStorage, "read", lambda storage, key, n=None: opened.append(key) or before(storage, key, n)
+    )
+    recordings.mfcc(0)
+    n_reads = len(opened)
+    assert n_reads and recordings.mfcc(1).any() and len(opened) == n_reads
+
+
+def test_labels_stand_in_the_order_of_the_training_clips(recordings):
+    assert recordings.labels == ["Bell", "None", "Rain drops"]
+    assert recordings.names.tolist() == ["a.wav", "b.wav", "empty.wav", "bad.wav", "a.wav"]
+
+
+def test_a_cache_tells_what_it_holds(recordings, make_cache):
+    lines = repr(recordings).splitlines()
+    assert lines[0] == f"Cache({recordings.storage})"
+    assert lines[1] == "  4 training clips of 3 labels, 1 test clips, 1 s in all"
+    assert lines[2].split() == [f"{name}," for name in recordings.stores()[:-1]] + recordings.stores()[-1:]
+    assert repr(open_cache(make_cache("other", specifications=[]).path)).endswith("15 min 10 s in all\n  no store")
+
+
+def test_a_cache_that_was_pickled_reads_the_same(recordings):
+    before = recordings.mfcc("b.wav")
+    again = pickle.loads(pickle.dumps(recordings))
+    assert again.clips.equals(recordings.clips) and again.generation == recordings.generation
+    assert np.array_equal(again.mfcc("b.wav"), before)

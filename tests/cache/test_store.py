@@ -1,7 +1,10 @@
 import json
 import mmap
 import os
+import pickle
+import re
 import resource
+import shutil
 import subprocess
 import sys
 import warnings
@@ -17,9 +20,10 @@ import zarr.storage
 
 from cache import CacheError, DamagedError, Status, Store, open_cache
 from cache.layout import feature_chunk_key, slot_starts
+from cache.metadata import known_specification, read_attributes
 from cache.specification import LogmelSpecification, MfccSpecification, RawSpecification
 from cache.storage import LocalStorage
-from cache.store import known_specification, map_limit, read_attributes
+from cache.store import map_limit
 
 ROOT = Path(__file__).parents[2]
 RAW = RawSpecification(100)
@@ -442,3 +446,57 @@ def test_a_store_that_is_replaced_while_it_is_opened_is_refused(make_cache, monk
     with pytest.raises(CacheError, match=r"raw-100\.zarr: was replaced or removed while it was read; start again"):
         _store(made, RAW.name)
     assert "status/c/0" in keys
+
+
+# Clips, pickling, repr
+
+
+@each_kind
+def test_a_store_that_a_cache_opened_finds_clips(made, specification):
+    store = open_cache(made.path).store(specification.name)
+    start, n = int(store.start[3]), int(store.length[3])
+    for clip in ("clip 3.wav", 3, -3):
+        assert np.array_equal(store[clip], made.features[store.name][start : start + n])
+    assert len(store["clip 1.wav"]) == 0 and not store[0].flags.writeable
+    assert [len(features) for features in store] == store.length.tolist()
+
+
+def test_a_store_alone_finds_no_clip(small):
+    message = r"raw-100\.zarr: must be opened by a cache to find clips, got a store alone; use open_cache\(\.\.\.\)\.store"
+    with pytest.raises(CacheError, match=message):
+        _store(small, RAW.name)["clip 0.wav"]
+
+
+_READ_PICKLED = """
+import pickle, sys
+store = pickle.load(sys.stdin.buffer)
+print(store["clip 4.wav"].sum(dtype="int64"))
+"""
+
+
+def test_another_process_reads_a_pickled_store_from_maps_of_its_own(small):
+    store = open_cache(small.path).store(RAW.name)
+    before = int(store["clip 4.wav"].sum(dtype=np.int64))
+    pickled = pickle.dumps(store)
+    assert len(pickled) < 10_000  # no features
+    done = subprocess.run([sys.executable, "-c", _READ_PICKLED], input=pickled, capture_output=True, cwd=ROOT)
+    assert done.stdout.decode().split() == [str(before)], done.stderr
+
+
+def test_a_store_that_was_replaced_since_it_was_pickled_is_refused(small, make_cache):
+    store = open_cache(small.path).store(RAW.name)
+    pickled = pickle.dumps(store)
+    shutil.copytree(small.path / RAW.name, small.path / "copy")
+    (small.path / RAW.name).rename(small.path / "aside")
+    with pytest.raises(CacheError, match=r"raw-100\.zarr: no store here"):
+        pickle.loads(pickled)
+    (small.path / "copy").rename(small.path / RAW.name)
+    with pytest.raises(CacheError, match=r"raw-100\.zarr: was replaced or removed while it was read; start again"):
+        pickle.loads(pickled)
+
+
+def test_a_store_tells_what_it_holds(made):
+    cache, end = open_cache(made.path), r"; 6 clips, 0\.\d MB\)"
+    assert re.search(r"^Store\(/.*/raw-100\.zarr: int16 raw, sample_rate 100" + end, repr(cache.store("raw-100")))
+    assert re.search(r"zarr: float32 mfcc, n_mfcc 4, sample_rate 2,000" + end, repr(cache.store("mfcc-4-2000")))
+    assert "; 6 slots, " in repr(_store(made, RAW.name))
