@@ -3,7 +3,9 @@
 A cache's tables are read once, together, and a store belongs to the generation of these tables.
 """
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,9 @@ from cache.storage import CacheError, DamagedError, Storage, open_storage
 from cache.store import Store
 from cache.tables import Tables, read_tables
 from common.text import duration
+
+if TYPE_CHECKING:
+    from cache.windows.labelled import LabelledWindows
 
 _FLAGS = {
     "raw": {"sample_rate": "--sr"},
@@ -205,6 +210,57 @@ class Cache:
         """
         row = self._clips.row(clip, split)
         return self._store("logmel", store, sample_rate=sample_rate, n_mels=n_mels)[row].copy()
+
+    def windows(
+        self,
+        kind: str,
+        seconds: float = 2.0,
+        *,
+        labels: Sequence[str] | None = None,
+        split: str | None = "train",
+        clips: Iterable[str | int] | None = None,
+        offset: Literal["random", "middle"] = "random",
+        seed: int = 1001,
+        store: str | None = None,
+        sample_rate: int | None = None,
+        n_mfcc: int | None = None,
+        n_mels: int | None = None,
+    ) -> "LabelledWindows":
+        """One window of each clip and its label id, as the trainer cuts them, for a net of one's own.
+
+        Clips that are empty or could not be decoded are left out, as the trainer does. What the trainer adds to a
+        window is not part of it: standardisation and augmentation.
+
+        >>> windows = open_cache("work/cache").windows("logmel", seconds=0.5)
+        >>> len(windows), windows.labels
+        (12, ['Bell', 'Drum', 'Rain'])
+        >>> window, label_id = windows[0]
+        >>> window.shape, label_id
+        ((44, 64), 0)
+        >>> x, y = windows[:]                   # or windows[[3, 1, 4]]
+        >>> x.shape, y.tolist()
+        ((12, 44, 64), [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2])
+        >>> windows.set_epoch(1)                # other random offsets
+
+        Args:
+            kind: "raw", "mfcc" or "logmel". seconds: length of a window, at most 3,600.
+            labels: which labels, in the order of their ids; None for those of `labels`. Clips of other labels are
+                left out; a clip without a label has the id -1.
+            split: "train", "test", or None for both. clips: of the split: names, rows of the clip table, or a bool
+                for each row; None for all.
+            offset: where a window begins: "random", a pure function of seed, epoch and the clip's name, the same as
+                the trainer's for the same seed; or "middle", the same in each epoch.
+            seed: 0 to 2**64 - 1; 1001 is the trainer's default.
+            store, sample_rate (Hz), n_mfcc, n_mels: as of `open_store`; fewer n_mfcc are the first of the store's.
+        Raises:
+            CacheError: as of `open_store` and `waveform`, or a value out of range, or no clip is left.
+        """
+        from cache.windows.labelled import LabelledWindows  # here, as numba takes half a second to import
+
+        numbers = {"sample_rate": sample_rate, "n_mfcc": n_mfcc, "n_mels": n_mels}
+        found = self._store(kind, store, **{name: value for name, value in numbers.items() if value is not None})
+        rows, labels = self._clips.rows(clips, split), self.labels if labels is None else labels
+        return LabelledWindows(found, self._clips, rows, labels, seconds, n_mfcc, offset, seed)
 
     def missing(self, store: "Store") -> pd.Series:
         """The clips that a store lacks: without a result, a receipt, or a chunk file of the right size."""

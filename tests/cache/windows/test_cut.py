@@ -1,4 +1,5 @@
 import dataclasses
+import tracemalloc
 
 import librosa
 import numpy as np
@@ -302,3 +303,13 @@ def test_many_arrays_can_be_held_at_once():
     del held
     again = [buffers.take((10,)) for _ in range(100)]
     assert len({_place(array) for array in again}) == 100
+
+
+def test_free_arrays_of_other_sizes_are_not_kept():
+    buffers = Buffers()
+    tracemalloc.start()
+    for size in (1_000_000, 1_000_001, 1_000_002, 1):
+        buffers.take((size,))
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 1_000_000
