@@ -63,17 +63,19 @@ class Clips:
             raise CacheError(f"{self._place}: clip {str(clip)!r:.100} is in {there}; give split={there!r}")
         raise CacheError(f"{self._place}: has no clip {str(clip)!r:.100}{self._nearest(str(clip))}")
 
-    def rows(self, clips: Iterable[str | int] | None = None, split: str | None = None) -> np.ndarray:
+    def rows(self, clips: Iterable[str | int] | pd.DataFrame | None = None, split: str | None = None) -> np.ndarray:
         """The rows of some clips, in the order given; int64 [n].
 
         Args:
-            clips: names, rows, or a bool for each row of the clip table; None for all.
+            clips: names, rows, a part of the clip table, or a bool for each of its rows; None for all.
             split: "train" or "test", which each clip must be in; None for both.
         Raises:
             CacheError, IndexError: as of `row`, or of another length or split.
         """
         if split not in (None, "train", "test"):
             raise CacheError(f'{self._place}: split must be "train", "test" or None, got {split!r}')
+        if isinstance(clips, pd.DataFrame):
+            clips = [self.row(name, there) for name, there in zip(clips["clip"], clips["split"], strict=True)]
         chosen = pd.Series(True, self.table.index) if clips is None else pd.Series(clips)
         if not is_bool_dtype(chosen) or not len(chosen):
             return np.array([self.row(clip, split) for clip in chosen], np.int64)

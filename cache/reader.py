@@ -218,7 +218,7 @@ class Cache:
         *,
         labels: Sequence[str] | None = None,
         split: str | None = "train",
-        clips: Iterable[str | int] | None = None,
+        clips: Iterable[str | int] | pd.DataFrame | None = None,
         offset: Literal["random", "middle"] = "random",
         seed: int = 1001,
         store: str | None = None,
@@ -246,8 +246,8 @@ class Cache:
             kind: "raw", "mfcc" or "logmel". seconds: length of a window, at most 3,600.
             labels: which labels, in the order of their ids; None for those of `labels`. Clips of other labels are
                 left out; a clip without a label has the id -1.
-            split: "train", "test", or None for both. clips: of the split: names, rows of the clip table, or a bool
-                for each row; None for all.
+            split: "train", "test", or None for both. clips: of the split: names, rows of the clip table, a part of
+                it (`cache.clips[...]`), or a bool for each of its rows; None for all.
             offset: where a window begins: "random", a pure function of seed, epoch and the clip's name, the same as
                 the trainer's for the same seed; or "middle", the same in each epoch.
             seed: 0 to 2**64 - 1; 1001 is the trainer's default.

@@ -117,12 +117,17 @@ class LabelledWindows:
 
 def _check(store: Store, labels: Sequence[str], seconds: float, offset: str, seed: int) -> None:
     """Refuse values that no clip could make right."""
-    if isinstance(labels, str) or len(set(labels)) < len(labels):
-        raise CacheError(f"labels must be a list of labels, each once, got {labels!r:.100}")
+    if isinstance(labels, str):
+        raise CacheError(f"labels must be a list of labels, got {labels!r:.100}")
+    index = pd.Index(labels, dtype=object)
+    if index.has_duplicates:
+        raise CacheError(f"labels must differ, got {listed(index[index.duplicated()].unique())} more than once")
+    if "" in index:
+        raise CacheError("labels must be words, got ''; cache.labels has those of the training clips")
     if offset not in ("random", "middle"):
         raise CacheError(f'offset must be "random" or "middle", got {offset!r:.100}')
-    if not 0 <= seed < 1 << 64:
-        raise CacheError(f"seed must be 0 to 2**64 - 1, got {seed}")
+    if not isinstance(seed, int | np.integer) or not 0 <= seed < 1 << 64:
+        raise CacheError(f"seed must be a whole number of 0 to 2**64 - 1, got {seed!r:.100}")
     if not 0 < seconds <= _MOST_SECONDS or not window_length(store.specification, seconds):
         least = max(window_seconds(store.specification, 1), 0.0001)
         raise CacheError(f"seconds must be {least} to {_MOST_SECONDS:,} for {store.name}, got {seconds}")

@@ -56,6 +56,8 @@ def test_rows_are_those_of_names_of_rows_of_bools_or_all(clips):
     assert clips.rows(clips.table["clip"] == "b.wav", "train").tolist() == [1]
     assert clips.rows(pd.Series([1, None, 0, 1, None], dtype="Int8") == 1).tolist() == [0, 3]
     assert clips.rows([]).tolist() == []
+    part = clips.table[clips.table["clip"] == "b.wav"]
+    assert clips.rows(part).tolist() == clips.rows(part.reset_index(drop=True)).tolist() == [1, 3]
 
 
 def test_bools_of_another_number_and_other_splits_are_refused(clips):
