@@ -57,7 +57,7 @@ class Cache:
     def __repr__(self) -> str:
         """What it holds, in three lines."""
         counts = self._clips.splits.value_counts()
-        plan = self.plan.iloc[self._clips.slots]
+        plan = self.plan[["native_samples", "native_rate"]].iloc[self._clips.slots]
         seconds = (plan["native_samples"] / plan["native_rate"].clip(lower=1)).sum()
         return (
             f"Cache({self.storage})\n  {counts.get('train', 0):,} training clips of {len(self.labels):,} labels, "
@@ -108,6 +108,9 @@ class Cache:
 
     def open_store(self, kind: str, store: str | None = None, **numbers: int | None) -> "Store":
         """The one complete store that fits.
+
+        >>> open_cache("work/cache").open_store("mfcc", n_mfcc=13).name
+        'mfcc-40-44100.zarr'
 
         Args:
             kind: "raw", "mfcc" or "logmel". store: the name of the store to take.
@@ -327,6 +330,9 @@ class Cache:
 
 def open_cache(place: "str | Path | Storage") -> Cache:
     """Open the cache in a folder, or in a bucket (s3://BUCKET/PREFIX), for reading.
+
+    >>> open_cache("work/cache").stores()
+    ['logmel-64-44100.zarr', 'mfcc-40-44100.zarr', 'raw-16000.zarr']
 
     Raises:
         CacheError: there is no cache, or it is older, newer or damaged.

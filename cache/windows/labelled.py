@@ -53,8 +53,8 @@ class LabelledWindows:
         silent = np.isin(store.status[clips.slots[rows]], [Status.EMPTY, Status.FAILED])
         kept = ~silent & ((label_ids >= 0) | (table["label"] == "").to_numpy(bool))
         if not kept.any():
-            what = f"must have sound and one of the labels {listed(labels)}, or none"
-            raise CacheError(f"{store.storage}: a clip {what}, got none of {len(rows):,}; choose other clips")
+            what = f"none of {len(rows):,} chosen clips has sound and a label that is asked for"
+            raise CacheError(f"{store.storage}: {what}; choose other clips or labels, or another split")
         self.labels, self.rows, self.label_ids = list(labels), rows[kept], label_ids[kept].astype(np.int64)
         self.epoch, self._seed, self._offset = 0, seed, offset
         self._numbers = np.arange(len(self.rows))
