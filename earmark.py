@@ -1,6 +1,8 @@
 """earmark from Python, and the installed command `earmark`.
 
     cache = earmark.open_cache("work/cache")          # stores of features, memory-mapped
+    cache.waveform("x.wav"); cache.mfcc("x.wav")      # a clip's features by its name, or by its row in cache.clips
+    cache.windows("raw", seconds=2.0)                 # windows with label ids, for Keras, PyTorch, scikit-learn
     earmark.mfcc(samples, sample_rate)                # the features, as functions on plain arrays
     tagger = earmark.Tagger.open("work")              # what was trained, on new recordings
     earmark.load_predictions("work/predictions_2d_conv")

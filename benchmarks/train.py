@@ -31,14 +31,14 @@ from benchmarks.ratios import Bystanders, by_turns, header, table, times
 from benchmarks.recordings import recordings
 from cache import MfccSpecification, RawSpecification, open_cache
 from cache.storage import LocalStorage
+from cache.windows.cut import FrameWindows, RawWindows
+from cache.windows.randomness import clip_keys
 from featurize.datasets import read_dataset
 from featurize.run import run
 from featurize.settings import Options
 from train.fold import compile_model
 from train.input.augment import Augmentation
 from train.input.batches import Feed, TrainingBatches
-from train.input.randomness import clip_keys
-from train.input.windows import FrameWindows, RawWindows
 from train.nets.build import build
 from train.recipe import DEFAULT, NOTEBOOK, Recipe
 

@@ -99,10 +99,10 @@ def folds(cache: Path, started: float) -> None:
 def cold(cache: Path, started: float) -> None:
     """Clips/s of an epoch, from chunk files that are not in memory."""
     from cache import open_cache
+    from cache.windows.randomness import clip_keys
     from train.input.augment import Augmentation
     from train.input.batches import TrainingBatches
     from train.input.dataset import open_dataset
-    from train.input.randomness import clip_keys
     from train.settings import settings_for
 
     settings = settings_for(NET, cache=str(cache), mixup=0.0)

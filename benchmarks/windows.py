@@ -23,11 +23,11 @@ from benchmarks.ratios import Bystanders, by_turns, clocked, header, table, time
 from benchmarks.recordings import recordings
 from cache import MfccSpecification, RawSpecification, open_cache
 from cache.storage import LocalStorage
+from cache.windows.cut import FrameWindows, RawWindows, plain_plan
+from cache.windows.randomness import Purpose, clip_keys, draw, random_offsets
 from featurize.datasets import read_dataset
 from featurize.run import run
 from featurize.settings import Options
-from train.input.randomness import Purpose, clip_keys, draw, random_offsets
-from train.input.windows import FrameWindows, RawWindows, plain_plan
 
 BATCH, SAMPLES, FRAMES, N_MFCC = 64, 32000, 173, 40
 

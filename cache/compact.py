@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from cache.layout import chunks_per_slot, n_chunks, pack, slot_starts, store_files
-from cache.reader import Cache, Store, removed_stores
+from cache.reader import Cache, removed_stores
 from cache.receipts import (
     Receipt,
     Receipts,
@@ -26,6 +26,7 @@ from cache.receipts import (
     withdraw,
 )
 from cache.storage import DamagedError, LocalStorage, Storage
+from cache.store import Store
 from cache.switch import require_space, switching
 from cache.tables import write_tables
 from cache.writer import GroupWriter

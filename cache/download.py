@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from cache.layout import by_slot, counted_chunks
-from cache.reader import Cache, Store, open_cache, store_names
+from cache.reader import Cache, open_cache, store_names
 from cache.receipts import (
     Receipt,
     Receipts,
@@ -25,6 +25,7 @@ from cache.receipts import (
     write_receipt,
 )
 from cache.storage import CacheError, LocalStorage, each
+from cache.store import Store
 from cache.switch import require_space
 from cache.tables import Tables
 from cache.writer import writing

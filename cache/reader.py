@@ -1,46 +1,80 @@
-"""A cache and its stores, read: tables, arrays by slot, and features straight from memory-mapped chunk files.
+"""A cache, read: its tables and its stores.
 
-A cache's tables are read once, together, and a store belongs to the generation of these tables. A store keeps a
-descriptor of the folder that it opened, so that another in its place is noticed. A chunk file is its array's bytes,
-so a map of it is the array. The least recently used map is dropped when there are too many, as each holds a file
-descriptor; arrays that were handed out keep their own map alive.
+A cache's tables are read once, together, and a store belongs to the generation of these tables.
 """
 
-import mmap
-import os
-import resource
-import weakref
-from contextlib import suppress
-from functools import lru_cache, partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Literal
 
-import msgspec
 import numpy as np
 import pandas as pd
 
 from cache import layout
-from cache.layout import SLOTS_PER_CHUNK, chunks_per_slot, feature_chunk_key, slot_starts
-from cache.receipts import Receipts, Status, checksum, chunk_files, done_groups
-from cache.specification import KINDS, Specification, from_dict
-from cache.storage import CacheError, DamagedError, Storage, each, open_storage
+from cache.clips import Clips
+from cache.layout import chunks_per_slot, slot_starts
+from cache.receipts import Receipts, Status, chunk_files, done_groups
+from cache.specification import KINDS
+from cache.storage import CacheError, DamagedError, Storage, open_storage
+from cache.store import Store
 from cache.tables import Tables, read_tables
+from common.text import duration
+
+if TYPE_CHECKING:
+    from cache.windows.labelled import LabelledWindows
 
 _FLAGS = {
     "raw": {"sample_rate": "--sr"},
     "mfcc": {"sample_rate": "--mfcc-sr", "n_mfcc": "--mfcc"},
     "logmel": {"sample_rate": "--mfcc-sr", "n_mels": "--n-mels"},
 }
-_MOST_METADATA = 1 << 20  # bytes of a zarr.json that is read
 _REPAIR = "run featurize to repair it"
 
 
 class Cache:
-    """A dataset's cache, read. clips: the clip table; plan: the plan; columns as in `cache.tables`."""
+    """A dataset's cache, read. clips: the clip table; plan: the plan; columns as in `cache.tables`.
+
+    Clips are found by name, or by row of the clip table. Their names are `cache.names`, or `cache.clips["clip"]`:
+    `cache.clips.clip` is a method of pandas. A cache can be pickled, as its stores can.
+
+    >>> cache = open_cache("work/cache")
+    >>> cache
+    Cache(work/cache)
+      12 training clips of 3 labels, 4 test clips, 16 s in all
+      logmel-64-44100.zarr, mfcc-40-44100.zarr, raw-16000.zarr
+    >>> cache.labels
+    ['Bell', 'Drum', 'Rain']
+    >>> cache.names[cache.clips["label"] == "Drum"].head(2).tolist()
+    ['clip 01.wav', 'clip 04.wav']
+    """
 
     def __init__(self, storage: Storage, tables: Tables):
         self.storage = storage
         self.clips, self.plan, self.generation = tables.clips, tables.plan, tables.generation
+        self._clips = Clips(str(storage), self.clips)
+        self._opened: dict[tuple, Store] = {}
+
+    def __repr__(self) -> str:
+        """What it holds, in three lines."""
+        counts = self._clips.splits.value_counts()
+        plan = self.plan[["native_samples", "native_rate"]].iloc[self._clips.slots]
+        seconds = (plan["native_samples"] / plan["native_rate"].clip(lower=1)).sum()
+        return (
+            f"Cache({self.storage})\n  {counts.get('train', 0):,} training clips of {len(self.labels):,} labels, "
+            f"{counts.get('test', 0):,} test clips, {duration(seconds)} in all\n  "
+            f"{', '.join(self.stores()) or 'no store'}"
+        )
+
+    @property
+    def names(self) -> pd.Series:
+        """The names of the clips, in the clip table's order; text [clips]."""
+        return self.clips["clip"]
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels of the training clips in the order of their first appearance, as the trainer numbers them."""
+        found = self.clips["label"][self.clips["split"] == "train"].unique()
+        return [label for label in found if label]
 
     @property
     def kinds(self) -> set[str]:
@@ -61,7 +95,7 @@ class Cache:
         found = name if name in names else f"{name}.zarr"
         if found not in names:
             raise CacheError(f"{self.storage}: has no store {name!r:.100}; it has {', '.join(names) or 'no store'}")
-        store = Store(self.storage / found)
+        store = Store(self.storage / found, self._clips)
         if store.generation != self.generation:
             raise CacheError(
                 f"{store.storage}: is of generation {store.generation}, but the tables read are of generation "
@@ -75,6 +109,9 @@ class Cache:
     def open_store(self, kind: str, store: str | None = None, **numbers: int | None) -> "Store":
         """The one complete store that fits.
 
+        >>> open_cache("work/cache").open_store("mfcc", n_mfcc=13).name
+        'mfcc-40-44100.zarr'
+
         Args:
             kind: "raw", "mfcc" or "logmel". store: the name of the store to take.
             numbers: what the specification must have, None fitting all: sample_rate (Hz), n_mels (logmel), and
@@ -83,6 +120,11 @@ class Cache:
             CacheError: no store fits, several do, or the one that fits is incomplete; where none fits and one of
                 the kind cannot be opened, why.
         """
+        if kind not in KINDS:
+            raise CacheError(f"kind must be one of {', '.join(KINDS)}, got {kind!r:.100}")
+        if unknown := numbers.keys() - _FLAGS[kind].keys():
+            names = ", ".join(_FLAGS[kind])
+            raise CacheError(f"numbers of {kind} features must be of {names}, got {', '.join(sorted(unknown))}")
         found = self._fitting(kind, numbers) if store is None else self.store(store)
         if not found.name.startswith(f"{kind}-"):
             raise CacheError(f"{found.storage}: must hold {kind} features, got {found.specification.kind}")
@@ -93,6 +135,135 @@ class Cache:
                 f"{missing.iloc[0]!r:.100} for one; rerun featurize to resume"
             )
         return found
+
+    def waveform(
+        self,
+        clip: str | int,
+        split: str | None = None,
+        *,
+        store: str | None = None,
+        sample_rate: int | None = None,
+    ) -> np.ndarray:
+        """A clip's samples, in full scale: -1 to 1 where the recording does not exceed it.
+
+        >>> cache = open_cache("work/cache")
+        >>> samples = cache.waveform("clip 01.wav")     # cache.waveform(1) is the same: row 1 of cache.clips
+        >>> samples.shape, samples.dtype
+        ((16000,), dtype('float32'))
+        >>> cache.waveform("Clip 1.wav")
+        Traceback (most recent call last):
+        ...
+        cache.storage.CacheError: work/cache: has no clip 'Clip 1.wav'; the nearest names are clip 11.wav, ...
+
+        Args:
+            clip: its name, or its row in the clip table. split: "train" or "test", where a name is in both.
+            store, sample_rate (Hz): which store, where the cache has several, as of `open_store`.
+        Returns:
+            float32 [n_samples], a copy; none for an empty clip.
+        Raises:
+            CacheError: no such clip, one that could not be decoded, or as of `open_store`. IndexError: no such row.
+        """
+        row, found = self._clips.row(clip, split), self._store("raw", store, sample_rate=sample_rate)
+        return found[row] * found.scale[self._clips.slots[row]]
+
+    def mfcc(
+        self,
+        clip: str | int,
+        split: str | None = None,
+        *,
+        store: str | None = None,
+        sample_rate: int | None = None,
+        n_mfcc: int | None = None,
+    ) -> np.ndarray:
+        """A clip's MFCCs, time first.
+
+        >>> open_cache("work/cache").mfcc("clip 01.wav", n_mfcc=20).shape
+        (87, 20)
+
+        Args:
+            clip, split: as of `waveform`. store, sample_rate (Hz), n_mfcc: as of `open_store`.
+        Returns:
+            float32 [n_frames, n_mfcc], a copy; no frames for an empty clip.
+        Raises:
+            CacheError, IndexError: as of `waveform`.
+        """
+        row = self._clips.row(clip, split)
+        return self._store("mfcc", store, sample_rate=sample_rate, n_mfcc=n_mfcc)[row][:, :n_mfcc].copy()
+
+    def logmel(
+        self,
+        clip: str | int,
+        split: str | None = None,
+        *,
+        store: str | None = None,
+        sample_rate: int | None = None,
+        n_mels: int | None = None,
+    ) -> np.ndarray:
+        """A clip's log-mel bands in dB, time first.
+
+        >>> open_cache("work/cache").logmel("clip 01.wav").shape
+        (87, 64)
+
+        Args:
+            clip, split: as of `waveform`. store, sample_rate (Hz), n_mels: as of `open_store`.
+        Returns:
+            float32 [n_frames, n_mels], a copy; no frames for an empty clip.
+        Raises:
+            CacheError, IndexError: as of `waveform`.
+        """
+        row = self._clips.row(clip, split)
+        return self._store("logmel", store, sample_rate=sample_rate, n_mels=n_mels)[row].copy()
+
+    def windows(
+        self,
+        kind: str,
+        seconds: float = 2.0,
+        *,
+        labels: Sequence[str] | None = None,
+        split: str | None = "train",
+        clips: Iterable[str | int] | pd.DataFrame | None = None,
+        offset: Literal["random", "middle"] = "random",
+        seed: int = 1001,
+        store: str | None = None,
+        sample_rate: int | None = None,
+        n_mfcc: int | None = None,
+        n_mels: int | None = None,
+    ) -> "LabelledWindows":
+        """One window of each clip and its label id, as the trainer cuts them, for a net of one's own.
+
+        Clips that are empty or could not be decoded are left out, as the trainer does. What the trainer adds to a
+        window is not part of it: standardisation and augmentation.
+
+        >>> windows = open_cache("work/cache").windows("logmel", seconds=0.5)
+        >>> len(windows), windows.labels
+        (12, ['Bell', 'Drum', 'Rain'])
+        >>> window, label_id = windows[0]
+        >>> window.shape, label_id
+        ((44, 64), 0)
+        >>> x, y = windows[:]                   # or windows[[3, 1, 4]]
+        >>> x.shape, y.tolist()
+        ((12, 44, 64), [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2])
+        >>> windows.set_epoch(1)                # other random offsets
+
+        Args:
+            kind: "raw", "mfcc" or "logmel". seconds: length of a window, at most 3,600.
+            labels: which labels, in the order of their ids; None for those of `labels`. Clips of other labels are
+                left out; a clip without a label has the id -1.
+            split: "train", "test", or None for both. clips: of the split: names, rows of the clip table, a part of
+                it (`cache.clips[...]`), or a bool for each of its rows; None for all.
+            offset: where a window begins: "random", a pure function of seed, epoch and the clip's name, the same as
+                the trainer's for the same seed; or "middle", the same in each epoch.
+            seed: 0 to 2**64 - 1; 1001 is the trainer's default.
+            store, sample_rate (Hz), n_mfcc, n_mels: as of `open_store`; fewer n_mfcc are the first of the store's.
+        Raises:
+            CacheError: as of `open_store` and `waveform`, or a value out of range, or no clip is left.
+        """
+        from cache.windows.labelled import LabelledWindows  # here, as numba takes half a second to import
+
+        numbers = {"sample_rate": sample_rate, "n_mfcc": n_mfcc, "n_mels": n_mels}
+        found = self._store(kind, store, **{name: value for name, value in numbers.items() if value is not None})
+        rows, labels = self._clips.rows(clips, split), self.labels if labels is None else labels
+        return LabelledWindows(found, self._clips, rows, labels, seconds, n_mfcc, offset, seed)
 
     def missing(self, store: "Store") -> pd.Series:
         """The clips that a store lacks: without a result, a receipt, or a chunk file of the right size."""
@@ -112,6 +283,19 @@ class Cache:
     def status(self, receipts: Receipts) -> np.ndarray:
         """What became of each clip by a store's receipts, in its arrays or not yet: `Status`, uint8 [clips]."""
         return layout.by_slot(receipts, "status", len(self.plan), np.uint8)[self.clips["slot"].to_numpy()]
+
+    def _store(self, kind: str, name: str | None, **numbers: int | None) -> Store:
+        """What `open_store` gives, opened once; one that is named must have the numbers as well."""
+        key = kind, name, *numbers.items()
+        if key not in self._opened:
+            found = self.open_store(kind, name, **numbers)
+            for number, asked in numbers.items():
+                there = getattr(found.specification, number)
+                if asked is not None and not (1 <= asked <= there if number == "n_mfcc" else asked == there):
+                    rule = f"1 to {there}" if number == "n_mfcc" else there
+                    raise CacheError(f"{found.storage}: {number} must be {rule}, got {asked}")
+            self._opened[key] = found
+        return self._opened[key]
 
     def _fitting(self, kind: str, numbers: dict[str, int | None]) -> "Store":
         numbers = {name: value for name, value in numbers.items() if value is not None}
@@ -144,141 +328,17 @@ class Cache:
         raise CacheError(f"{self.storage}: must hold {asked}, got {there}; {advice}")
 
 
-class Store:
-    """A store's specification, its arrays by slot and its features.
-
-    start, length: int64 [slots], in samples (raw) or frames (mfcc, logmel). status: uint8 [slots], see `Status`.
-    scale (raw) or silence (mfcc, logmel): float32 [slots]; a waveform is int16 times scale, and a silent frame of
-    MFCCs is silence in its first coefficient and 0 in the others.
-    """
-
-    start: np.ndarray
-    length: np.ndarray
-    status: np.ndarray
-    scale: np.ndarray
-    silence: np.ndarray
-
-    def __init__(self, storage: Storage):
-        """Open a store's metadata and arrays by slot; features are mapped when read, so not those in a bucket.
-
-        Raises:
-            CacheError: no store, a foreign one, a newer one, or one whose specification is not its name's.
-        """
-        self.storage, self.name, self._held = storage, storage.name, None
-        if storage.is_local:
-            try:
-                self._held = os.open(storage.path(), os.O_RDONLY | os.O_DIRECTORY)
-            except OSError as error:
-                raise CacheError(
-                    f"{storage}: no store here ({error.strerror}); see `python -m cache ls`"
-                ) from error
-            weakref.finalize(self, os.close, self._held)
-        self.attributes = read_attributes(self.storage)
-        self.specification = from_dict(self.attributes["specification"])
-        self.generation: int = self.attributes["generation"]
-        try:
-            for name, dtype in layout.slot_array_names(self.specification).items():
-                setattr(self, name, _slot_array(self.storage, name, dtype))
-            lengths = {len(self.start), len(self.length), len(self.status)}
-            if len(lengths) > 1 or self.status.max(initial=0) > max(Status):
-                raise ValueError("its arrays do not belong together")
-            self.n_chunks = _count_chunks(self.storage, self.specification)
-        except (ValueError, RecursionError, OSError) as error:
-            self.check_current()
-            raise DamagedError(f"{storage}: damaged, cannot read its arrays; {_REPAIR}") from error
-        self.check_current()
-        half_written = (self.length == 0) & np.isin(self.status, [Status.OK, Status.TRUNCATED])
-        self.status = np.where(half_written, np.uint8(Status.PENDING), self.status)
-        self._map = lru_cache(map_limit())(partial(_map_chunk, self.storage, self._held, self.specification))
-
-    @property
-    def identity(self) -> dict:
-        """What a run notes of the store that it read: name, specification, checksum over its receipts."""
-        digits = self.attributes["receipts"]["checksum"]
-        return {"name": self.name, "specification": self.specification.to_dict(), "checksum": digits}
-
-    def check_current(self) -> None:
-        """Refuse to go on where another folder has taken the place of the one that was opened.
-
-        Raises:
-            CacheError: the store was replaced or removed.
-        """
-        _check_current(self.storage, self._held)
-
-    def read_chunk(self, key: str, expected: str) -> bytes:
-        """The bytes of a feature chunk, for a copy of them; expected: their checksum, by the chunk's receipt.
-
-        Raises:
-            CacheError: they have another one, or the store was replaced. OSError: they cannot be read.
-        """
-        data = self.storage.read(key, self.specification.chunk_bytes + 1)
-        if (found := checksum(data)) != expected:
-            self.check_current()
-            advice = f"run `python -m cache verify --cache {self.storage.parent}`, then featurize"
-            raise DamagedError(f"{self.storage}/{key}: chunk's checksum must be {expected}, got {found}; {advice}")
-        return data
-
-    def chunk(self, number: int) -> np.ndarray:
-        """A chunk's features, [chunk_length, ...]: a read-only view of its memory map. Threads may share a store.
-
-        Raises:
-            CacheError: the chunk's file is missing, of another size, no file, or in a bucket.
-        """
-        return self._map(number)
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Elements [start, stop) along time, read-only: a view of a map, or a copy across two or more files.
-
-        Args:
-            start, stop: samples or frames from the store's beginning, as in the `start` array.
-        Returns:
-            int16 or float32 [stop - start] for raw, float32 [stop - start, n] for mfcc and logmel.
-        """
-        length = self.specification.chunk_length
-        numbers = range(start // length, max(start, stop - 1) // length + 1)
-        parts = [self.chunk(n)[max(0, start - n * length) : stop - n * length] for n in numbers]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def _check_current(storage: Storage, held: int | None) -> None:
-    """Refuse a folder that has taken the place of the one whose descriptor is held; a bucket has none."""
-    with suppress(FileNotFoundError, NotADirectoryError):
-        if held is None or os.path.samestat(os.fstat(held), os.stat(storage.path())):
-            return
-    raise CacheError(f"{storage}: was replaced or removed while it was read; start again")
-
-
-def _map_chunk(storage: Storage, held: int | None, specification: Specification, number: int) -> np.ndarray:
-    key = feature_chunk_key(specification, number)
-    path, size, features = storage.path(key), specification.chunk_bytes, None
-    try:
-        with open(storage.open(key), "rb") as file:
-            found = f"{os.fstat(file.fileno()).st_size} bytes"
-            if found == f"{size} bytes":
-                features = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), specification.dtype)
-    except OSError as error:
-        found = "no file" if isinstance(error, FileNotFoundError) else error.strerror
-    _check_current(storage, held)  # now, so that what was opened is known to be its own
-    if features is None:
-        what = f"chunk must have {size} bytes, got {found}; run `python -m cache verify`, then featurize"
-        raise DamagedError(f"{path}: {what}")
-    return features.reshape(specification.chunk_length, *specification.item_shape)
-
-
 def open_cache(place: "str | Path | Storage") -> Cache:
     """Open the cache in a folder, or in a bucket (s3://BUCKET/PREFIX), for reading.
+
+    >>> open_cache("work/cache").stores()
+    ['logmel-64-44100.zarr', 'mfcc-40-44100.zarr', 'raw-16000.zarr']
 
     Raises:
         CacheError: there is no cache, or it is older, newer or damaged.
     """
     storage = open_storage(place)
     return Cache(storage, read_tables(storage))
-
-
-def map_limit() -> int:
-    """Maps that a store holds at a time: a quarter of the files that the process may open, at most 1,024."""
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 1024 if files == resource.RLIM_INFINITY else max(1, min(1024, files // 4))
 
 
 def store_names(cache: Storage) -> list[str]:
@@ -298,104 +358,3 @@ def removed_stores(cache: Storage) -> list[str]:
 def all_names(cache: Storage) -> list[str]:
     """The names of the stores, and of those of which only receipts are left."""
     return sorted([*store_names(cache), *removed_stores(cache)])
-
-
-class _Receipts(msgspec.Struct):
-    n: int
-    checksum: str
-
-
-class _Group(msgspec.Struct):
-    attributes: dict
-
-
-class _Array(msgspec.Struct):
-    shape: Annotated[list[Annotated[int, msgspec.Meta(ge=0)]], msgspec.Meta(min_length=1)]
-
-
-class _Attributes(msgspec.Struct):
-    """The attributes of a store's root, but for those that say whose it is."""
-
-    generation: int
-    versions: dict[str, str]
-    receipts: _Receipts
-
-
-def read_attributes(store: Storage) -> dict:
-    """A store's attributes, validated: format, format_version, generation, specification, versions, receipts.
-
-    Raises:
-        CacheError: no store, a foreign one, one of another version, or one whose specification is not its name's.
-    """
-    where = f"{store}/zarr.json"
-    try:
-        attributes, _ = _attributes(store, "zarr.json")
-        msgspec.convert(attributes, _Attributes)
-        return attributes
-    except FileNotFoundError:
-        if store.exists():
-            raise DamagedError(f"{where}: missing; {_REPAIR}") from None
-        raise CacheError(f"{store}: no store here; see `python -m cache ls`") from None
-    except (ValueError, RecursionError, OSError) as error:
-        if isinstance(error, CacheError) and known_specification(store) is None:
-            raise
-        what = error.strerror if isinstance(error, OSError) else "damaged or foreign metadata"
-        raise DamagedError(f"{where}: {what}; {_REPAIR}") from error
-
-
-def known_specification(store: Storage) -> Specification | None:
-    """What a store's metadata prove it to hold; one of the two copies is enough. None where neither does.
-
-    The attributes of root and features both say it, and the store's name has its numbers or its hash.
-    """
-    for key in ("zarr.json", "features/zarr.json"):
-        try:
-            return _attributes(store, key)[1]
-        except (ValueError, RecursionError, OSError):
-            continue
-    return None
-
-
-def _attributes(store: Storage, key: str) -> tuple[dict, Specification]:
-    """The attributes of a store, or of its features, as far as they say whose they are."""
-    attributes = msgspec.json.decode(store.read(key, _MOST_METADATA), type=_Group).attributes
-    if attributes.get("format") != layout.FORMAT:
-        raise CacheError(f"{store}: must be a store of earmark, got a foreign one; move it away")
-    if (version := attributes.get("format_version")) != layout.VERSION:
-        what = f"store format version must be {layout.VERSION}, got {version!s:.20}"
-        raise CacheError(f"{store}: {what}; update earmark to read it, or remove the store and run featurize again")
-    try:
-        specification = from_dict(attributes.get("specification"))
-    except ValueError as error:
-        raise CacheError(f"{store}: unknown feature specification ({error}); update earmark to read it") from error
-    if specification.name != store.name:
-        what = f"specification must be the one that its name says, got that of {specification.name}"
-        raise CacheError(f"{store}: {what}; move it away")
-    return attributes, specification
-
-
-def _metadata(store: Storage, name: str) -> tuple[dict, int]:
-    """An array's metadata, and its length along the first axis."""
-    data = store.read(f"{name}/zarr.json", _MOST_METADATA)
-    return msgspec.json.decode(data, type=dict), msgspec.json.decode(data, type=_Array).shape[0]
-
-
-def _slot_array(store: Storage, name: str, dtype: str) -> np.ndarray:
-    """An array by slot, straight from its files; a missing chunk is refused, where Zarr takes it for zeros."""
-    metadata, n_slots = _metadata(store, name)
-    if metadata != layout.slot_array_metadata(dtype, n_slots):
-        raise ValueError("its metadata are not ours")
-    size = SLOTS_PER_CHUNK * np.dtype(dtype).itemsize
-    keys = (f"{name}/c/{chunk}" for chunk in range(-(-n_slots // SLOTS_PER_CHUNK)))  # not a list: any n_slots
-    parts = list(each(lambda key: store.read(key, size + 1), keys, store))
-    if any(len(part) != size for part in parts):
-        raise ValueError("a chunk is of another size")
-    return np.frombuffer(b"".join(parts), dtype)[:n_slots]
-
-
-def _count_chunks(store: Storage, specification: Specification) -> int:
-    metadata, length = _metadata(store, "features")
-    n_chunks = length // specification.chunk_length
-    if metadata != layout.features_metadata(specification, n_chunks, metadata.get("attributes")):
-        raise ValueError("its metadata are not ours")
-    return n_chunks

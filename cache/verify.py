@@ -17,7 +17,8 @@ from enum import Enum
 import numpy as np
 
 from cache.layout import counted_chunks, slot_starts, store_files
-from cache.reader import known_specification, read_attributes, removed_stores, store_names
+from cache.metadata import known_specification, read_attributes
+from cache.reader import removed_stores, store_names
 from cache.receipts import (
     Receipt,
     Receipts,

@@ -18,7 +18,8 @@ import xxhash
 from cache import layout, tables
 from cache.layout import feature_chunk_key, slot_starts, store_files
 from cache.lock import HOLDER, LOCK, Hold, holding
-from cache.reader import Store, all_names, known_specification, read_attributes, store_names
+from cache.metadata import known_specification, read_attributes
+from cache.reader import all_names, store_names
 from cache.receipts import (
     Receipt,
     Receipts,
@@ -31,6 +32,7 @@ from cache.receipts import (
 )
 from cache.specification import Specification
 from cache.storage import CacheError, DamagedError, Storage, open_storage
+from cache.store import Store
 from cache.switch import finish_switch, is_switching
 from cache.tables import CLIPS, MANIFEST, PLAN, Manifest, Tables
 from common.files import is_temporary, make_folder

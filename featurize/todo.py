@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cache.layout import chunks_per_slot, slot_starts
-from cache.reader import known_specification, read_attributes, store_names
+from cache.metadata import known_specification, read_attributes
+from cache.reader import store_names
 from cache.receipts import Receipts, begun_with, chunk_files, read_receipts, receipts_folder
 from cache.specification import Specification
 from cache.storage import DamagedError, Storage

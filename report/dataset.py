@@ -9,9 +9,10 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from cache.reader import Cache, Store, open_cache
+from cache.reader import Cache, open_cache
 from cache.receipts import Status, read_receipts
 from cache.storage import CacheError
+from cache.store import Store
 from common.text import escaped
 from report.levels import COLUMNS, levels
 

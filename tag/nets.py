@@ -10,9 +10,9 @@ import numpy as np
 
 from cache import Cache
 from cache.specification import Specification, from_dict
+from cache.windows.cut import FrameWindows, RawWindows, Windows, plain_plan, window_length
 from ensemble import PredictionsError, PredictionsFolder
 from train.input.batches import Prefetch
-from train.input.windows import FrameWindows, RawWindows, Windows, plain_plan, window_length
 from train.predict import predict
 
 _BATCH = 32  # windows

@@ -7,12 +7,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from cache.windows.randomness import clip_keys
 from ensemble import PredictionsFolder
 from ensemble.metrics import accuracy, map3
 from train.input.augment import Augmentation
 from train.input.batches import Feed, TrainingBatches
 from train.input.dataset import Dataset
-from train.input.randomness import clip_keys, net_seed
 from train.input.statistics import measure_statistics
 from train.loop import callbacks
 from train.loop.checkpoint import Checkpoint, CheckpointError, State
@@ -20,6 +20,7 @@ from train.nets.build import build
 from train.predict import predict
 from train.progress import RunProgress
 from train.recipe import Recipe
+from train.seeds import net_seed
 
 
 def train_fold(fold: int, dataset: Dataset, folder: PredictionsFolder, progress: RunProgress) -> dict[str, Any]:

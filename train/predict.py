@@ -9,8 +9,8 @@ from typing import Literal
 import keras
 import numpy as np
 
+from cache.windows.cut import Windows
 from train.input.batches import CropBatches, Prefetch
-from train.input.windows import Windows
 
 _LEAST = 1e-7  # of a crop's probability in the geometric mean, as in Keras's cross-entropy
 

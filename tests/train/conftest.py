@@ -1,7 +1,6 @@
-"""Fixtures of the trainer's tests: small caches made by featurize, and stores that are plain arrays."""
+"""Fixtures of the trainer's tests: small caches made by featurize."""
 
 import csv
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from cache import LogmelSpecification, MfccSpecification, RawSpecification, open_cache
+from cache import MfccSpecification, RawSpecification, open_cache
 from cache.storage import LocalStorage
 from featurize.datasets import read_dataset
 from featurize.run import Options, run
@@ -19,66 +18,6 @@ from train.settings import settings_for
 RATE = 4000
 LABELS = ("Hum", "None", "Rain drops")
 SPECIFICATIONS = (RawSpecification(RATE), MfccSpecification(20, RATE))
-
-
-@dataclass
-class ArrayStore:
-    """A store whose features are an array in memory, its clips end to end: as much of a store as windows read."""
-
-    features: np.ndarray
-    length: np.ndarray
-    specification: object
-    name: str = "array"
-    scale: np.ndarray = None
-    silence: np.ndarray = None
-    status: np.ndarray = None
-    reads: list = field(default_factory=list)
-
-    def __post_init__(self):
-        self.start = np.cumsum(self.length) - self.length
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        self.reads.append((start, stop))
-        return self.features[start:stop]
-
-
-@pytest.fixture
-def raw_store():
-    """A function that makes a raw store of clips, int16 arrays, with a scale for each."""
-
-    def make(clips, scales):
-        features = np.concatenate([np.asarray(clip) for clip in clips])
-        lengths = np.array([len(clip) for clip in clips])
-        specification = RawSpecification(RATE)
-        return ArrayStore(features, lengths, specification, scale=np.array(scales, np.float32))
-
-    return make
-
-
-@pytest.fixture
-def mfcc_store():
-    """A function that makes an MFCC store of clips, float32 [frames, coefficients], with a silence for each."""
-
-    def make(clips, silences):
-        lengths = np.array([len(clip) for clip in clips])
-        specification = MfccSpecification(clips[0].shape[1], RATE)
-        features = np.concatenate(clips).astype(np.float32)
-        return ArrayStore(features, lengths, specification, silence=np.array(silences, np.float32))
-
-    return make
-
-
-@pytest.fixture
-def logmel_store():
-    """A function that makes a log-mel store of clips, float32 [frames, bands], with a silence for each."""
-
-    def make(clips, silences):
-        lengths = np.array([len(clip) for clip in clips])
-        specification = LogmelSpecification(clips[0].shape[1], RATE)
-        features = np.concatenate(clips).astype(np.float32)
-        return ArrayStore(features, lengths, specification, silence=np.array(silences, np.float32))
-
-    return make
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ import pytest
 
 import train.__main__
 from cache import CacheError, open_cache
+from cache.windows.cut import plain_plan
 from train.input.dataset import open_dataset
-from train.input.windows import plain_plan
 from train.settings import settings_for
 
 

@@ -18,14 +18,15 @@ from keras import layers
 from sklearn.model_selection import StratifiedKFold
 
 from cache import MfccSpecification, RawSpecification, open_cache
+from cache.windows.randomness import clip_keys, crop_offsets
 from train.fold import compile_model
 from train.input.augment import Augmentation
 from train.input.batches import CropBatches, TrainingBatches
 from train.input.dataset import open_dataset
-from train.input.randomness import clip_keys, crop_offsets, dropout_seed, net_seed
 from train.input.statistics import measure_statistics
 from train.nets.build import build
 from train.run import run
+from train.seeds import dropout_seed, net_seed
 from train.settings import settings_for
 from train.split import assign_folds
 

@@ -3,8 +3,8 @@ import threading
 import numpy as np
 import pytest
 
-from train.input.randomness import crop_counts, crop_offsets
-from train.input.windows import plain_plan
+from cache.windows.cut import plain_plan
+from cache.windows.randomness import crop_counts, crop_offsets
 from train.predict import predict
 
 

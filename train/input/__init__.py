@@ -1,1 +1,1 @@
-"""What a net is fed: windows cut from the stores' memory maps, in batches, the same for the same seed."""
+"""What a net is fed: augmented windows of the clips, in batches, the same for the same seed."""

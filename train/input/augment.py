@@ -12,8 +12,8 @@ from functools import lru_cache, partial
 import numpy as np
 from scipy.special import betaincinv
 
-from train.input.randomness import Purpose, below, draw, random_offsets, unit
-from train.input.windows import WindowPlan, Windows
+from cache.windows.cut import WindowPlan, Windows
+from cache.windows.randomness import Purpose, below, draw, random_offsets, unit
 from train.recipe import Recipe
 
 _Numbers = Callable[[int], np.ndarray]  # from a purpose to the numbers of some clips in one epoch

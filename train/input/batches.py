@@ -14,9 +14,9 @@ from threading import Lock
 import keras
 import numpy as np
 
+from cache.windows.cut import WindowPlan, Windows, plain_plan
+from cache.windows.randomness import crop_counts, crop_offsets
 from train.input.augment import Augmentation
-from train.input.randomness import crop_counts, crop_offsets
-from train.input.windows import WindowPlan, Windows, plain_plan
 
 _PIECE = 64  # batches that are planned at once: for few clips, calling NumPy takes longer than its computing
 _AHEAD = 3  # batches to have ready beyond the one in use

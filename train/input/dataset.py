@@ -11,7 +11,7 @@ import pandas as pd
 
 from cache import Cache, Status, Store
 from cache.download import local_store
-from train.input.windows import FrameWindows, RawWindows, Windows, window_length, window_seconds
+from cache.windows.cut import FrameWindows, RawWindows, Windows, window_length, window_seconds
 from train.settings import Settings, SettingsError, resolve
 
 _UNUSABLE = {Status.EMPTY: "empty", Status.FAILED: "failed"}

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from train.input.randomness import Purpose, draw
-from train.input.windows import FrameWindows, plain_plan
+from cache.windows.cut import FrameWindows, plain_plan
+from cache.windows.randomness import Purpose, draw
 
 _MOST_FRAMES = 1 << 21  # 6.8 hours at librosa's hop and 44.1 kHz, more than enough for three digits of a mean
 _BATCH = 64  # windows

@@ -19,9 +19,9 @@ import pandas as pd
 
 from common.files import replacing
 from ensemble.metrics import accuracy, map3
-from train.input.randomness import dropout_seed
 from train.loop.checkpoint import HISTORY_COLUMNS, Checkpoint, State, assign, values_of
 from train.progress import RunProgress
+from train.seeds import dropout_seed
 from train.settings import SettingsError
 
 _EXPLODED = 1e3  # a net that knows nothing has the loss log(n_labels), below 10

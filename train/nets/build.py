@@ -12,11 +12,11 @@ import keras
 import numpy as np
 from keras import KerasTensor, layers
 
-from train.input.randomness import layer_seed
 from train.input.statistics import Statistics
 from train.nets import is_own, net_of
 from train.nets.check import check_output
 from train.nets.own import in_one_line, own_builder, read_source
+from train.seeds import layer_seed
 
 
 def build(

@@ -4,9 +4,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from cache import open_cache
+from cache.windows.cut import plain_plan
+from cache.windows.randomness import clip_keys
 from train.input.augment import Augmentation
-from train.input.randomness import clip_keys
-from train.input.windows import plain_plan
 from train.recipe import DEFAULT, NOTEBOOK
 
 N, SHAPE = 300, (100, 64)
@@ -119,3 +120,18 @@ def test_plain_plan_change_nothing():
 def test_some_of_the_plan_are_those_of_some_of_the_clips():
     rows = np.arange(N)
     assert _equal(_plan(2, rows)[0][3:70], _plan(2, rows[3:70])[0])
+
+
+@pytest.mark.parametrize(("model", "kind", "options"), [("conv1d", "raw", {}), ("conv2d", "mfcc", {"mfcc": 20})])
+def test_windows_of_the_cache_begin_where_the_trainers_do(work, dataset, model, kind, options):
+    opened = dataset(model, seconds=0.4, quick=True, **options)
+    usable = np.flatnonzero(opened.usable)
+    draws = Augmentation(opened.settings, 7, opened.windows, usable, clip_keys(opened.train["clip"])[usable])
+    windows = open_cache(work / "cache").windows(kind, seconds=0.4, seed=7)
+    assert windows.rows.tolist() == usable.tolist() and windows.labels == opened.labels
+    assert windows.label_ids.tolist() == opened.label_ids[usable].tolist()
+    for epoch in (0, 3):
+        plan, _ = draws(epoch, np.arange(len(usable)))
+        assert windows.offsets(np.arange(len(usable)), epoch).tolist() == plan.offsets.tolist()
+        plain = opened.windows.cut(plain_plan(usable, plan.offsets))
+        assert np.array_equal(windows.batch(np.arange(len(usable)), epoch)[0], plain)

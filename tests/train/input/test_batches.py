@@ -1,4 +1,5 @@
 import dataclasses
+import gc
 from threading import Event
 
 import keras
@@ -6,9 +7,10 @@ import numpy as np
 import pytest
 
 from cache import CacheError
+from cache.windows.cut import Buffers
+from cache.windows.randomness import Purpose, clip_keys, crop_counts, crop_offsets, draw, random_offsets
 from train.input.augment import Augmentation
 from train.input.batches import CropBatches, Feed, Prefetch, TrainingBatches
-from train.input.randomness import Purpose, clip_keys, crop_counts, crop_offsets, draw, random_offsets
 from train.recipe import NOTEBOOK
 
 N_CLIPS, WINDOW = 23, 40
@@ -290,3 +292,16 @@ def test_an_interrupt_is_not_taken_for_a_batchs_error(model):
 
     with pytest.raises(KeyboardInterrupt), Feed(Counting()) as feed:
         model.fit(feed, steps_per_epoch=STEPS, epochs=2, callbacks=[Interrupt()], shuffle=False, verbose=0)
+
+
+def test_a_tensor_made_of_an_array_keeps_its_numbers():
+    buffers = Buffers()
+    tensors = []
+    for number in range(20):
+        array = buffers.take((4, 1000))
+        array[:] = number
+        tensors.append(keras.ops.convert_to_tensor(array))
+        del array
+    gc.collect()
+    for number, tensor in enumerate(tensors):
+        assert (keras.ops.convert_to_numpy(tensor) == number).all()

@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from cache import CacheError, open_cache
+from cache.windows.cut import plain_plan
 from train.input.dataset import open_dataset, verified_clips
-from train.input.windows import plain_plan
 from train.settings import SettingsError, settings_for
 
 

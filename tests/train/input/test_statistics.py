@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from cache.windows.cut import FrameWindows, plain_plan
 from train.input.statistics import Statistics, measure_statistics
-from train.input.windows import FrameWindows, plain_plan
 
 
 def _windows(mfcc_store, clips, length=10):

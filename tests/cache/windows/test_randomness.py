@@ -2,14 +2,13 @@ import numpy as np
 import pandas as pd
 import xxhash
 
-from train.input.randomness import (
+from cache.windows.randomness import (
     Purpose,
     below,
     clip_keys,
     crop_counts,
     crop_offsets,
     draw,
-    net_seed,
     random_offsets,
 )
 
@@ -36,7 +35,6 @@ def test_draws_are_a_chain_of_splitmix64():
 def test_draws_never_change():
     keys = clip_keys(["00044347.wav", "größer kein.wav"])
     assert draw(1001, 0, keys, Purpose.OFFSET).tolist() == [445650434602947347, 12237626778015343569]
-    assert net_seed(1001, 0) == 2060346950
 
 
 def test_a_clips_key_is_the_hash_of_its_name():
@@ -81,13 +79,6 @@ def test_below_reaches_both_ends_and_no_further():
     ends = np.array([0, 2**64 - 1], np.uint64)
     for count in (1, 2, 3, 5, 1000, 2**31 + 1, 2**53):
         assert below(ends, np.array([count, count])).tolist() == [0, count - 1]
-
-
-def test_a_net_gets_a_seed_of_its_own_for_each_fold():
-    seeds = [net_seed(1001, fold) for fold in range(10)]
-    assert len(set(seeds)) == 10
-    assert all(0 <= seed < 2**32 for seed in seeds)
-    assert seeds == [net_seed(1001, fold) for fold in range(10)]
 
 
 def _offsets_over_epochs(length, window, epochs=400):

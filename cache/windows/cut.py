@@ -12,9 +12,9 @@ from threading import Lock
 
 import numpy as np
 
-from cache import Store
 from cache.specification import Specification
-from train.input import kernels
+from cache.store import Store
+from cache.windows import kernels
 
 _BLOCK = 8192  # samples or frames
 _ALIGNMENT = 64  # bytes
@@ -166,13 +166,19 @@ class Buffers:
         self._lock = Lock()
         self._free_count = self._counts([_aligned(1)])[0]
 
+    def __reduce__(self) -> tuple:
+        """Another process has buffers of its own."""
+        return Buffers, ()
+
     def take(self, shape: tuple[int, ...]) -> np.ndarray:
         """An array of the shape, its content undefined, that nobody else holds."""
         size = prod(shape)
         with self._lock:
-            for number, count in enumerate(self._counts(self._arrays)):
-                if count == self._free_count and self._arrays[number].size == size:
+            free = {n for n, count in enumerate(self._counts(self._arrays)) if count == self._free_count}
+            for number in free:
+                if self._arrays[number].size == size:
                     return self._arrays[number].reshape(shape)
+            self._arrays = [each for n, each in enumerate(self._arrays) if n not in free]  # those of other sizes
             array = _aligned(size)
             if len(self._arrays) < _N_BUFFERS:
                 self._arrays.append(array)

@@ -64,21 +64,6 @@ def below(numbers: np.ndarray, counts: np.ndarray | int) -> np.ndarray:
     return (unit(numbers) * counts).astype(np.int64)  # (1 - 2**-53) * count still rounds to below count
 
 
-def net_seed(seed: int, fold: int) -> int:
-    """The seed of the weights of a fold's net, 0 to 2**32 - 1; every fold has its own."""
-    return _seed_of(seed, fold, 0, Purpose.WEIGHTS)
-
-
-def layer_seed(seed: int, layer: int) -> int:
-    """The seed of the weights of one layer of a net, 0 to 2**32 - 1; seed: the net's."""
-    return _seed_of(seed, layer, 1, Purpose.WEIGHTS)
-
-
-def dropout_seed(seed: int, fold: int, epoch: int, layer: int) -> int:
-    """The seed of one layer's dropout in one epoch of a fold, 0 to 2**32 - 1."""
-    return _seed_of(seed, epoch, fold << 32 | layer, Purpose.DROPOUT)
-
-
 def random_offsets(lengths: np.ndarray, window: int, numbers: np.ndarray) -> np.ndarray:
     """One offset for each clip, uniform over every valid one, the last included; int64 [clips].
 
@@ -106,10 +91,6 @@ def crop_offsets(lengths: np.ndarray, window: int, counts: np.ndarray, which: np
     span = lengths - window
     middle = np.sign(span) * (np.abs(span) // 2)
     return np.where(counts == 1, middle, which * span // np.maximum(counts - 1, 1))
-
-
-def _seed_of(seed: int, epoch: int, key: int, purpose: Purpose) -> int:
-    return int(draw(seed, epoch, np.array([key], np.uint64), purpose)[0] >> np.uint64(32))
 
 
 def _mix(z: np.ndarray) -> np.ndarray:
