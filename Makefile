@@ -1,5 +1,6 @@
 # make demo: set up, make a small dataset, run the whole job. make test: set up, run the tests.
 # make guide: run guide.md from top to bottom into guide.ipynb, on the demo's dataset.
+# make api: write docs/api.md from the docstrings.
 # make pictures: take the README's pictures, of real recordings where REAL is there, else of the demo.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ REAL := ../shared/tools/fsd300_dataset.py
 PARALLEL := --numprocesses auto --dist worksteal
 EXTRAS := tensorboard dask buckets bench dev  # what is locked: the other backends are gigabytes
 
-.PHONY: demo guide test test-slow test-backends bench lint lock pictures clean
+.PHONY: demo guide api test test-slow test-backends bench lint lock pictures clean
 
 $(VENV)/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v <= (3, 13) and f"Python must be 3.11 to 3.13, got {v[0]}.{v[1]}; name one with PYTHON=")'
@@ -30,6 +31,9 @@ demo: $(VENV)/ready
 guide: $(VENV)/ready
 	$(RUN) -m jupytext --quiet --to ipynb --output guide.ipynb guide.md
 	$(VENV)/bin/jupyter-execute --inplace guide.ipynb
+
+api: $(VENV)/ready
+	$(RUN) docs/api.py
 
 test: $(VENV)/ready
 	$(RUN) -m pytest $(PARALLEL) -m "not slow"

@@ -78,7 +78,7 @@ class Store:
         self.check_current()
         half_written = (self.length == 0) & np.isin(self.status, [Status.OK, Status.TRUNCATED])
         self.status = np.where(half_written, np.uint8(Status.PENDING), self.status)
-        self._begin_maps()
+        self.hold_maps(map_limit())
 
     def _hold_folder(self) -> None:
         self._held = None
@@ -91,9 +91,6 @@ class Store:
                 ) from error
             weakref.finalize(self, os.close, self._held)
 
-    def _begin_maps(self) -> None:
-        self._map = lru_cache(map_limit())(partial(_map_chunk, self.storage, self._held, self.specification))
-
     def __getstate__(self) -> dict:
         inode = None if self._held is None else os.fstat(self._held).st_ino
         return {**vars(self), "_held": inode, "_map": None}
@@ -103,7 +100,7 @@ class Store:
         self._hold_folder()
         if self._held is not None and os.fstat(self._held).st_ino != state["_held"]:
             raise CacheError(f"{self.storage}: {_REPLACED}")
-        self._begin_maps()
+        self.hold_maps(map_limit())
 
     def __repr__(self) -> str:
         """What it holds, in a line."""
@@ -139,6 +136,13 @@ class Store:
             advice = f"run `python -m cache verify --cache {self.storage.parent}`, then featurize"
             raise DamagedError(f"{self.storage}/{key}: chunk's checksum must be {expected}, got {found}; {advice}")
         return data
+
+    def hold_maps(self, most: int) -> None:
+        """Hold at most so many chunks mapped; few do for one pass over a recording of a day, and less memory.
+
+        Pages that were read count as this process's memory as long as they are mapped, though others may have them.
+        """
+        self._map = lru_cache(most)(partial(_map_chunk, self.storage, self._held, self.specification))
 
     def chunk(self, number: int) -> np.ndarray:
         """A chunk's features, [chunk_length, ...]: a read-only view of its memory map. Threads may share a store.

@@ -10,10 +10,15 @@ from textwrap import indent
 import pdoc.doc
 from jinja2 import Environment
 
-import report.plots
+import earmark
 
 SECTIONS = {
-    "The cache": ["cache.reader.open_cache", "cache.reader.Cache", "cache.reader.Store"],
+    "The cache": [
+        "cache.reader.open_cache",
+        "cache.reader.Cache",
+        "cache.store.Store",
+        "cache.windows.labelled.LabelledWindows",
+    ],
     "Features": [
         "featurize.features.logmel.logmel",
         "featurize.features.mfcc.mfcc",
@@ -25,6 +30,7 @@ SECTIONS = {
         "ensemble.combine.geometric_mean",
         "ensemble.combine.combined_test_predictions",
         "ensemble.combine.combined_oof",
+        "ensemble.optimise.fit_shares",
         "ensemble.metrics.accuracy",
         "ensemble.metrics.map3",
         "ensemble.metrics.best_labels",
@@ -33,18 +39,17 @@ SECTIONS = {
         "ensemble.calibration.tempered",
     ],
     "Tagging": ["tag.tagger.Tagger", "tag.timeline.Timeline"],
-    "Figures": [f"report.plots.{name}" for name in report.plots.__all__],
+    "Figures": [f"report.plots.{name}" for name in earmark.plots.__all__],
 }
 _PAGE = """\
 # From Python
 
-What notebooks and programs may use, each under the name that it is imported by. The names of `earmark` are short
-ways to the same things: `import earmark; earmark.open_cache("work/cache")`. [guide.ipynb](../guide.ipynb) shows
-them at work. `make api` writes this page from the docstrings.
+What notebooks and programs may use, each under the name that it is imported by: `import earmark` for what begins
+with it. [guide.ipynb](../guide.ipynb) shows it at work. `make api` writes this page from the docstrings.
 {% for title, names in sections.items() %}
 ## {{ title }}
 {% for item in map(found, names) %}
-### {{ item.fullname }}
+### {{ name_of(item) }}
 
 ```python
 {{ stub(item) }}
@@ -57,6 +62,14 @@ def found(name: str) -> pdoc.doc.Doc:
     """What has a dotted name."""
     module, _, own = name.rpartition(".")
     return pdoc.doc.Module(import_module(module)).get(own)
+
+
+def name_of(item: pdoc.doc.Doc) -> str:
+    """The shortest name to import it by."""
+    for name in earmark.__all__:
+        if getattr(earmark, name) is item.obj:
+            return f"earmark.{name}"
+    return item.fullname.replace("report.plots.", "earmark.plots.")
 
 
 def stub(item: pdoc.doc.Doc) -> str:
@@ -82,7 +95,7 @@ def _is_used(member: pdoc.doc.Doc) -> bool:
 def page() -> str:
     """The page as Markdown."""
     template = Environment(keep_trailing_newline=True).from_string(_PAGE)
-    return template.render(sections=SECTIONS, map=map, found=found, stub=stub)
+    return template.render(sections=SECTIONS, map=map, found=found, name_of=name_of, stub=stub)
 
 
 if __name__ == "__main__":

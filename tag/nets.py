@@ -16,6 +16,9 @@ from train.input.batches import Prefetch
 from train.predict import predict
 
 _BATCH = 32  # windows
+_MAPS = (
+    16  # chunks of a recording, some hundred MB, that are mapped at a time: it is read from its begin to its end
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Net:
         """Windows of the recordings of a cache, by their number in its clip table."""
         specification, slots = self.specification, cache.clips["slot"].to_numpy()
         store = cache.store(specification.name)
+        store.hold_maps(_MAPS)
         if specification.kind == "raw":
             return RawWindows(store, slots, self.length)
         width = specification.n_mels if specification.kind == "logmel" else self._setting("mfcc", int)

@@ -347,6 +347,17 @@ def test_a_map_is_opened_once_and_the_least_recently_used_one_is_dropped(small, 
     assert [int(key.split("/")[-1]) for key in opened] == [0, 1, 2, 3, 1]
 
 
+def test_a_store_holds_as_few_maps_as_it_is_told_to(small, monkeypatch):
+    opened, before = [], LocalStorage.open
+    monkeypatch.setattr(LocalStorage, "open", lambda storage, key: opened.append(key) or before(storage, key))
+    store = _store(small, RAW.name)
+    store.hold_maps(1)
+    opened.clear()
+    for number in (0, 0, 1, 0):
+        store.chunk(number)
+    assert [int(key.split("/")[-1]) for key in opened] == [0, 1, 0]
+
+
 def test_an_array_outlives_its_place_among_the_maps(small, monkeypatch):
     monkeypatch.setattr(resource, "getrlimit", lambda which: (4, 4))
     store = _store(small, RAW.name)

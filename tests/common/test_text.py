@@ -1,16 +1,10 @@
 """Text for a terminal."""
 
-import doctest
 import io
 
 import pytest
 
-import common.text
 from common.text import escaped, listed, table
-
-
-def test_the_examples_hold():
-    assert doctest.testmod(common.text).failed == 0
 
 
 def test_letters_of_every_script_stay_as_they_are():

@@ -1,10 +1,7 @@
-import doctest
-
 import numpy as np
 import pandas as pd
 import pytest
 
-import ensemble.combine
 from ensemble import PredictionsError
 from ensemble.combine import (
     combined_oof,
@@ -23,10 +20,6 @@ def two(tmp_path, make_predictions):
         make_predictions(tmp_path / "one", seed=1),
         make_predictions(tmp_path / "two", seed=2, config={"n_folds": 2, "model": "conv2d"}, folds=folds),
     ]
-
-
-def test_the_example_is_true():
-    assert doctest.testmod(ensemble.combine).failed == 0
 
 
 def test_mean_of_one_array_is_the_array():

@@ -1,10 +1,7 @@
-import doctest
-
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, top_k_accuracy_score
 
-import ensemble.metrics
 from ensemble.metrics import accuracy, best_labels, map3
 
 
@@ -12,10 +9,6 @@ from ensemble.metrics import accuracy, best_labels, map3
 def predictions():
     rng = np.random.default_rng(7)
     return rng.dirichlet(np.ones(9), 500), rng.integers(0, 9, 500)
-
-
-def test_the_examples_are_true():
-    assert doctest.testmod(ensemble.metrics).failed == 0
 
 
 def test_accuracy_equals_scikit_learn(predictions):

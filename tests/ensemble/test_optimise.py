@@ -1,11 +1,8 @@
-import doctest
-
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import softmax
 
-import ensemble.optimise
 from ensemble import PredictionsError
 from ensemble.combine import combined_oof, geometric_mean
 from ensemble.metrics import map3
@@ -37,10 +34,6 @@ def make_folder(tmp_path, make_predictions, result):
         return folder
 
     return make
-
-
-def test_the_example_is_true():
-    assert doctest.testmod(ensemble.optimise).failed == 0
 
 
 def test_shares_are_those_of_the_least_log_loss():

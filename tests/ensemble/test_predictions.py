@@ -1,4 +1,3 @@
-import doctest
 import json
 import os
 import re
@@ -12,7 +11,6 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-import ensemble.predictions
 from ensemble import PredictionsError, create_predictions, move_aside, open_predictions
 from ensemble.metrics import accuracy, map3
 from ensemble.predictions import binding_differences, dataset_difference, folder_of, read_description
@@ -366,10 +364,6 @@ def test_folders_with_and_without_test_labels_are_of_one_dataset_and_other_label
 def test_a_runs_name_must_be_one_plain_folder_name(name):
     with pytest.raises(PredictionsError, match=f"--name must be one plain folder name, got '{name}'; see --help"):
         folder_of(Path("work"), name)
-
-
-def test_the_example_is_true():
-    assert doctest.testmod(ensemble.predictions).failed == 0
 
 
 def test_runs_without_a_name_lie_in_work_itself():

@@ -1,16 +1,10 @@
-import doctest
 import re
 
 import numpy as np
 
-import ensemble.table
 from ensemble.combine import combined_oof
 from ensemble.metrics import accuracy, map3
 from ensemble.table import ensemble_row, folder_row, result_table
-
-
-def test_the_example_is_true():
-    assert doctest.testmod(ensemble.table).failed == 0
 
 
 def _table(folders):

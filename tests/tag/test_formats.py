@@ -1,4 +1,3 @@
-import doctest
 import io
 import json
 
@@ -6,7 +5,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import tag.formats
 from tag.formats import audacity, csv, jsonl, raven, text_table
 
 
@@ -25,10 +23,6 @@ def tags():
 def segments():
     rows = [(0.0, 2.5, "Rain\tdrops", 0.9), (3661.0, 3662.5, "Bell", 0.55)]
     return pd.DataFrame(rows, columns=["begin", "end", "label", "probability"])
-
-
-def test_examples_of_docstrings_run():
-    assert doctest.testmod(tag.formats).failed == 0
 
 
 def test_a_table_shows_the_best_labels_or_what_is_wrong(tags):

@@ -1,14 +1,7 @@
-import doctest
-
 import numpy as np
 import pytest
 
-import tag.timeline
 from tag.timeline import Timeline, segments, window_starts
-
-
-def test_examples_of_docstrings_run():
-    assert doctest.testmod(tag.timeline).failed == 0
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.1, 3.9, 4.0, 4.1, 9.7, 60.0])

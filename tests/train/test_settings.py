@@ -1,11 +1,8 @@
-import doctest
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-import train.nets
-import train.settings
 from cache import CacheError, LogmelSpecification, MfccSpecification, RawSpecification
 from train.recipe import NOTEBOOK
 from train.settings import SettingsError, check, resolve, settings_for
@@ -36,10 +33,6 @@ def _fits(specification, n_mfcc=0, **numbers):
 
 ALL = {"raw_8000": RawSpecification(8000), "mfcc_40_8000": MfccSpecification(40, 8000)}
 ALL["logmel_64_8000"] = LogmelSpecification(64, 8000)
-
-
-def test_examples_in_docstrings_run():
-    assert doctest.testmod(train.settings).failed == doctest.testmod(train.nets).failed == 0
 
 
 def test_a_recipe_is_chosen_by_name_and_its_parts_by_theirs():
