@@ -76,13 +76,12 @@ def planned():
 
 @pytest.fixture(scope="session")
 def file_bytes():
-    """A function that reads every file of a cache: bytes by relative path, but for the lock's."""
+    """A function that reads every file of a cache: bytes by relative path, but for the lock's and the command's flags."""
 
     def file_bytes(cache: Path) -> dict[str, bytes]:
         paths = (Path(root) / name for root, _, names in os.walk(cache) for name in names)
-        return {
-            str(p.relative_to(cache)): p.read_bytes() for p in sorted(paths) if not p.name.startswith("writer.")
-        }
+        kept = (p for p in sorted(paths) if not p.name.startswith("writer.") and p.name != "settings.toml")
+        return {str(p.relative_to(cache)): p.read_bytes() for p in kept}
 
     return file_bytes
 
