@@ -17,8 +17,6 @@ from train.predict import predict
 
 _BATCH = 32  # windows
 _MAPS = 16  # chunks that are mapped at a time, some hundred MB: a recording is read from begin to end
-    16  # chunks of a recording, some hundred MB, that are mapped at a time: it is read from its begin to its end
-)
 
 
 @dataclass(frozen=True)
