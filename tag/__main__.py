@@ -23,7 +23,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
 from common.files import write_atomic
 from common.progress import progress
-from common.text import help_text, listed
+from common.text import help_text, listed, megabytes
 from ensemble.predictions import folder_of
 from tag.formats import FORMATS
 from tag.recordings import RecordingsError, find_recordings
@@ -37,7 +37,9 @@ files. Needs the predictions folders that train made; neither the dataset nor it
 slides over each recording, and the result is what is to be heard from when to when.
 
 The column "right" says how often a first guess of such a probability was right on clips that the nets had not
-trained on. Exit codes: 0 done, 1 done but some recordings failed, 2 wrong input or usage, 130 stopped by Ctrl-C."""
+trained on. `python -m tag export NET_FOLDER OUT` writes a net as one model for Keras, ONNX Runtime or LiteRT.
+
+Exit codes: 0 done, 1 done but some recordings failed, 2 wrong input or usage, 130 stopped by Ctrl-C."""
 _FORMATS = {".csv": "csv", ".jsonl": "jsonl"}
 
 
@@ -104,6 +106,28 @@ class Settings:
     segments: Segments = field(default_factory=Segments)
 
 
+_EXPORT_DESCRIPTION = """Write a trained net as one model that other programs use: a waveform in, the probability of
+each label out. Features, the net of every fold, their mean and the calibration are all inside.
+
+OUT.keras opens with keras.models.load_model, without earmark; OUT.onnx is for ONNX Runtime, OUT.tflite for LiteRT.
+A file beside it, such as bird.onnx.json, holds the labels in the order of the probabilities, and the sample
+rate that the model wants: resampling a recording to it is up to the program. docs/tagging.md has an example."""
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """The flags of `python -m tag export`."""
+
+    net: Annotated[Positional[Path], arg(name="net-folder", metavar="NET_FOLDER")]
+    """The predictions folder of the net."""
+    out: Annotated[Positional[Path], arg(metavar="OUT")]
+    """File to write, .keras, .onnx or .tflite. A file that is there is replaced only if it is an earlier export."""
+    fold: Annotated[tuple[int, ...], arg(metavar="N ...", help_behavior_hint="(default: every finished one)")] = ()
+    """Only these folds; one alone is smaller and faster, and a little less often right."""
+    raw_scores: Annotated[bool, arg(help_behavior_hint="(default: calibrated)")] = False
+    """Give the net's own probabilities, not calibrated by a temperature."""
+
+
 def check(settings: Settings) -> None:
     """Refuse settings that nothing can make right.
 
@@ -131,6 +155,8 @@ def main(arguments: list[str] | None = None) -> int:
     command = Command("tag", "nothing was written")
 
     def act(arguments: list[str]) -> int:
+        if arguments[:1] == ["export"]:
+            return _export(command, arguments[1:])
         options = {"description": help_text(_DESCRIPTION), "config": (FlagCreatePairsOff, OmitArgPrefixes)}
         settings = tyro.cli(Settings, prog="python -m tag", args=arguments, **options)
         check(settings)
@@ -173,6 +199,27 @@ def _tag(command: Command, settings: Settings, paths: list[Path], kind: str, pla
     for path, problem in failed.items():
         command.say(f"{path}: failed: {problem}")
     return SOME_FAILED if failed else DONE
+
+
+def _export(command: Command, arguments: list[str]) -> int:
+    options = {"description": help_text(_EXPORT_DESCRIPTION), "config": (FlagCreatePairsOff,)}
+    settings = tyro.cli(ExportSettings, prog="python -m tag export", args=arguments, **options)
+    check_backend()
+    started_keras()
+    from tag.export import beside, export  # here, as it imports Keras
+
+    made = export(settings.net, settings.out, settings.fold, not settings.raw_scores)
+    command.say(f"give it mono waveforms at {made.sample_rate:,} Hz: resampling is up to the program that uses it")
+    folds = f"fold{'s' if len(made.folds) > 1 else ''} {listed(made.folds)}"
+    sizes = f"{made.sample_rate:,} Hz in, {len(made.labels)} probabilities out"
+    size = megabytes(settings.out.stat().st_size)
+    command.result(
+        [
+            f"model of {size}: {settings.out} ({made.net}, {folds}; {sizes})",
+            f"labels and sample rate: {beside(settings.out)}",
+        ]
+    )
+    return DONE
 
 
 def _timelines(

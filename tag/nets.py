@@ -2,8 +2,10 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -50,15 +52,41 @@ class Net:
         """Length of its windows, in samples or frames."""
         return window_length(self.specification, self.window_s)
 
+    @property
+    def width(self) -> int:
+        """Coefficients or bands of its frames; 1 for raw."""
+        specification = self.specification
+        if specification.kind == "mfcc":
+            return self._setting("mfcc", int)
+        return 1 if specification.kind == "raw" else specification.n_mels
+
+    @property
+    def crops(self) -> int:
+        """Windows of a recording that its predictions average."""
+        return self._setting("crops", int)
+
+    @property
+    def crop_mean(self) -> str:
+        """How they average: arithmetic or geometric."""
+        return self._setting("crop_mean", str)
+
     def windows(self, cache: Cache) -> Windows:
         """Windows of the recordings of a cache, by their number in its clip table."""
-        specification, slots = self.specification, cache.clips["slot"].to_numpy()
-        store = cache.store(specification.name)
+        slots = cache.clips["slot"].to_numpy()
+        store = cache.store(self.specification.name)
         store.hold_maps(_MAPS)
-        if specification.kind == "raw":
+        if self.specification.kind == "raw":
             return RawWindows(store, slots, self.length)
-        width = specification.n_mels if specification.kind == "logmel" else self._setting("mfcc", int)
-        return FrameWindows(store, slots, self.length, width)
+        return FrameWindows(store, slots, self.length, self.width)
+
+    def model(self, fold: int) -> keras.Model:
+        """The model of a finished fold.
+
+        Raises:
+            PredictionsError: it cannot be opened.
+        """
+        with self._reading(fold) as path:
+            return keras.models.load_model(path, compile=False, safe_mode=True)
 
     def models(self) -> Iterator[keras.Model]:
         """The finished folds' models, one after another: each is good until the next is taken.
@@ -68,27 +96,19 @@ class Net:
         logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of tracing again, which is meant here
         model = None
         for fold in self.folder.finished:
-            path = self.folder.path / f"model_{fold}.keras"
-            try:
-                if model is None:
-                    model = keras.models.load_model(path, compile=False, safe_mode=True)
-                else:
+            if model is None:
+                model = self.model(fold)
+            else:
+                with self._reading(fold) as path:
                     model.load_weights(path)
-                    if self.specification.kind != "raw":
-                        model.make_predict_function(force=True)  # the traced one holds the former fold's statistics
-            except (OSError, ValueError, TypeError, KeyError) as error:
-                reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-                raise PredictionsError(
-                    f"{path}: cannot be opened as a Keras model ({reason}); remove finished_{fold}.json and train "
-                    "again"
-                ) from error
+                if self.specification.kind != "raw":
+                    model.make_predict_function(force=True)  # the traced one holds the former fold's statistics
             yield model
 
     def predictions(self, windows: Windows) -> Iterator[np.ndarray]:
         """Each fold's probabilities of every recording, float64 [n_recordings, n_labels], as the run predicts."""
-        mean, crops = self._setting("crop_mean", str), self._setting("crops", int)
         for model in self.models():
-            yield predict(model, windows, np.arange(len(windows.lengths)), crops, _BATCH, mean)
+            yield predict(model, windows, np.arange(len(windows.lengths)), self.crops, _BATCH, self.crop_mean)
 
     def offsets(self, starts: np.ndarray, window_s: float) -> np.ndarray:
         """Where the net's own windows begin that together show longer windows; a shorter one shows its middle.
@@ -133,6 +153,18 @@ class Net:
                     found.append(np.asarray(model.predict_on_batch(full))[: len(cut)])
                     advance(len(cut))
             yield np.concatenate(found)
+
+    @contextmanager
+    def _reading(self, fold: int) -> Iterator[Path]:
+        """The path of a fold's model; what goes wrong in the block becomes a PredictionsError."""
+        path = self.folder.path / f"model_{fold}.keras"
+        try:
+            yield path
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            raise PredictionsError(
+                f"{path}: cannot be opened as a Keras model ({reason}); remove finished_{fold}.json and train again"
+            ) from error
 
     def _setting(self, name: str, kind: type) -> object:
         value = self.folder.config["settings"].get(name)
