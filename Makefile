@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 DEMO := --work demo/work
 REAL := ../shared/tools/fsd300_dataset.py
 PARALLEL := --numprocesses auto --dist worksteal
-EXTRAS := tensorboard dask buckets bench dev  # what is locked: the other backends are gigabytes
+EXTRAS := tensorboard dask buckets export bench dev  # what is locked: the other backends are gigabytes
 
 .PHONY: demo guide api test test-slow test-backends bench lint lock pictures clean
 
