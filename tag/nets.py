@@ -107,8 +107,10 @@ class Net:
 
     def predictions(self, windows: Windows) -> Iterator[np.ndarray]:
         """Each fold's probabilities of every recording, float64 [n_recordings, n_labels], as the run predicts."""
+        n_clips = len(windows.lengths)
+        batch_size = min(_BATCH, n_clips * self.crops)  # batches are filled up, and one recording has few crops
         for model in self.models():
-            yield predict(model, windows, np.arange(len(windows.lengths)), self.crops, _BATCH, self.crop_mean)
+            yield predict(model, windows, np.arange(n_clips), self.crops, batch_size, self.crop_mean)
 
     def offsets(self, starts: np.ndarray, window_s: float) -> np.ndarray:
         """Where the net's own windows begin that together show longer windows; a shorter one shows its middle.
