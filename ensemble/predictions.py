@@ -37,6 +37,7 @@ from filelock import FileLock, Timeout
 from msgspec import Meta, Struct
 
 from common.files import is_temporary, sweep
+from common.text import listed
 from ensemble import files
 from ensemble.files import NOTHING, PredictionsError, number, require, require_equal, require_fields, short
 from ensemble.metrics import accuracy, map3
@@ -301,6 +302,10 @@ def open_predictions(path: Path | str) -> PredictionsFolder:
         raise PredictionsError(f"{path}: there is no predictions folder here; run train first")
     _refuse_foreign(path, "make the folder with train")
     if not (path / "config.json").exists():
+        if inside := sorted(config.parent.name for config in path.glob("predictions_*/config.json")):
+            raise PredictionsError(
+                f"{path}: must be a predictions folder, got one that holds {listed(inside)}; name those"
+            )
         raise PredictionsError(f"{path}: this folder holds no predictions; run train first")
     folder = read_description(path)
     if not (finished := folder.finished):

@@ -141,7 +141,9 @@ def check(settings: Settings) -> None:
         value = getattr(segments, name)
         if value is not None and not low <= value <= high:
             raise RecordingsError(f"--{name} must be {low} to {high:,}, got {value}; see --help")
-    if not segments.timeline and (used := [name for name in ("audacity", "raven") if name in given]):
+    used = [name for name in ("audacity", "raven") if name in given]
+    used += [name for name in limits if getattr(segments, name) != getattr(Segments(), name)]
+    if not segments.timeline and used:
         raise RecordingsError(f"--{used[0]} needs --timeline, which gives segments; give both")
     if len(given) > 1:
         raise RecordingsError(f"give one of {', '.join(f'--{name}' for name in given)}, got {len(given)}")
@@ -181,10 +183,16 @@ def _tag(command: Command, settings: Settings, paths: list[Path], kind: str, pla
 
     nets = settings.nets
     tagger = Tagger.open(nets.work, nets.runs, nets.name, nets.weights, calibrated=not nets.raw_scores)
-    used = listed(net.folder.path for net in tagger.nets)
-    command.say(f"{len(paths):,} recordings by {tagger.n_folds} folds of {used}")
+    for path in tagger.left_out:
+        command.say(f"{path} is left out: no fold is finished yet")
+    used, n_planned = listed(net.folder.path for net in tagger.nets), sum(net.folder.n_folds for net in tagger.nets)
+    folds = f"{tagger.n_folds} of {n_planned}" if tagger.n_folds < n_planned else f"{n_planned}"
+    command.say(f"{len(paths):,} recordings by {folds} folds of {used}")
     if settings.segments.timeline:
         tags, failed = _timelines(command, tagger, paths, settings.segments)
+        if tags.empty and len(failed) < len(paths):
+            threshold = settings.segments.threshold
+            command.say(f"no label has a probability of {threshold:g} or more; try a lower --threshold")
     else:
         tags = tagger.table(tagger.tagged(paths, _shown))
         failed = {row.recording: row.problem for row in tags.itertuples() if not row.label_1}

@@ -16,6 +16,7 @@ from cache import Cache, open_cache
 from cache.specification import Specification
 from cache.storage import open_storage
 from common import EarmarkError
+from common.text import listed
 from featurize.datasets import Dataset, walk
 from featurize.decode import SUFFIXES
 from featurize.run import run
@@ -45,18 +46,21 @@ def find_recordings(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
     Returns:
         The recordings, each once, and lines that say what was left out.
     Raises:
-        RecordingsError: nothing is found in a folder, or at all.
+        RecordingsError: nothing is found in a folder, or at all; or a name that is not UTF-8.
     """
     found: dict[Path, None] = {}
     remarks = []
     for path in paths:
+        if any("\ud800" <= c <= "\udfff" for c in str(path)):  # bytes that are no UTF-8
+            raise RecordingsError(f"names of recordings must be UTF-8, got {str(path)!r}; rename it")
         if not path.is_dir():
             found[path] = None
             continue
         inside = walk.find_recordings(open_storage(path))
         if not inside.recordings:
+            got = f"only {listed(inside.others, 3)}" if inside.others else "none"
             raise RecordingsError(
-                f"{path}: must hold recordings ({', '.join(sorted(SUFFIXES))}), got none; name files to tag them "
+                f"{path}: must hold recordings ({', '.join(sorted(SUFFIXES))}), got {got}; name files to tag them "
                 "whatever their suffix"
             )
         found |= {path / name: None for name in inside.recordings}

@@ -47,16 +47,19 @@ class Tagger:
     """Tags recordings with the nets of predictions folders; made by `Tagger.open`.
 
     labels: in the order of the probabilities' columns. temperature: that the probabilities are calibrated by.
+    left_out: predictions folders without a finished fold.
 
     >>> tagger = Tagger.open("work")                        # doctest: +SKIP
     >>> tagger.files(["rain.wav", "dog.mp3"])               # doctest: +SKIP
     >>> tagger(samples, sample_rate=44100)                  # doctest: +SKIP
     """
 
-    def __init__(self, nets: Sequence[Net], weights: Sequence[float], calibrated: bool = True):
+    def __init__(
+        self, nets: Sequence[Net], weights: Sequence[float], calibrated: bool = True, left_out: Sequence[Path] = ()
+    ):
         """nets: for one dataset. weights: of each net's folds. calibrated: whether a temperature is fitted."""
         self.nets, self.weights, self.labels = list(nets), list(weights), nets[0].folder.labels
-        self.calibrated = calibrated
+        self.calibrated, self.left_out = calibrated, list(left_out)
 
     @classmethod
     def open(
@@ -70,13 +73,15 @@ class Tagger:
         """Open what was trained; the models are read when they are needed.
 
         Args:
-            work, name: every predictions folder of WORK, or of WORK/NAME. runs: these folders instead.
+            work, name: every predictions folder of WORK, or of WORK/NAME, that has a finished fold. runs: these
+                folders instead.
             weights: of each folder, 0 or more, in the order of runs or of the folders' names; all equal if empty.
             calibrated: False gives the nets' own scores.
         Raises:
             PredictionsError: no folder, one that cannot be used or is of another dataset, or wrong weights.
         """
-        paths = list(map(Path, runs)) or predictions_folders(Path(work) / name)
+        there = list(map(Path, runs)) or predictions_folders(Path(work) / name)
+        paths = [path for path in there if runs or any(path.glob("finished_*.json"))] or there
         folders = [open_predictions(path) for path in paths]
         refuse_misfits(folders)
         weights = list(weights) or [1.0] * len(paths)
@@ -85,7 +90,8 @@ class Tagger:
                 f"--weights must be {len(paths)} numbers, 0 or more and not all 0, one for each folder, got "
                 f"{' '.join(f'{weight:g}' for weight in weights)}; the folders are {', '.join(map(str, paths))}"
             )
-        return cls([Net(folder) for folder in folders], weights, calibrated)
+        left_out = [path for path in there if path not in paths]
+        return cls([Net(folder) for folder in folders], weights, calibrated, left_out)
 
     @property
     def n_folds(self) -> int:

@@ -3,18 +3,20 @@
 A layout is one file here with one Layout, and one line in LAYOUTS.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 import pandas as pd
 
 from cache.storage import Storage
+from common.text import listed
 from featurize.datasets.any_csv import ANY_CSV
 from featurize.datasets.esc50 import ESC50
-from featurize.datasets.folders import FOLDERS
+from featurize.datasets.folders import FOLDERS, folder_of_labels
 from featurize.datasets.fsdkaggle2018 import FSDKAGGLE2018
 from featurize.datasets.kaggle import KAGGLE
-from featurize.datasets.listing import DatasetError, Layout, Listing, check_labels
+from featurize.datasets.listing import DatasetError, Layout, Listing, alike_but_for_case, check_labels
 from featurize.datasets.unlabelled import UNLABELLED
 from featurize.datasets.urbansound8k import URBANSOUND8K
 from featurize.datasets.walk import find_recordings
@@ -65,13 +67,18 @@ def read_dataset(
             missing or wrong.
     """
     if not folder.exists():
+        if folder.is_local and folder.path().is_file():
+            raise DatasetError(
+                f"{folder}: dataset must be a folder, got a file; name its folder with --data, and a CSV with --csv"
+            )
         raise DatasetError(
             f"{folder}: dataset folder must exist, got none; name yours with --data, "
             "or make a small one there with --demo"
         )
     layout = layout or recognise(folder)
     listing = LAYOUTS[layout].read(folder, **flags)
-    check_labels(str(folder), pd.concat([table["label"] for table in listing.tables]))
+    labels = pd.concat([table["label"] for table in listing.tables])
+    check_labels(str(folder), labels)
     clips = pd.concat([_first(table, limit) for table in listing.tables], ignore_index=True)
     if clips.empty:
         raise _no_dataset(folder, f"must hold recordings in the layout {layout}")
@@ -79,7 +86,7 @@ def read_dataset(
     clips["manually_verified"] = clips["manually_verified"].astype("Int8")
     texts = clips.columns.difference(["manually_verified"])
     clips[texts] = clips[texts].fillna("")
-    return Dataset(folder, clips, layout, tuple(listing.remarks))
+    return Dataset(folder, clips, layout, (*listing.remarks, *alike_but_for_case(labels)))
 
 
 def recognise(folder: Storage) -> str:
@@ -91,10 +98,15 @@ def recognise(folder: Storage) -> str:
     fitting = [name for name, layout in LAYOUTS.items() if layout.is_marked(folder)]
     if not fitting:
         _refuse_a_level_too_high(folder)
-        recordings = find_recordings(folder).recordings
-        if not recordings:
-            raise _no_dataset(folder, "must hold a dataset")
-        fitting = [name for name, layout in LAYOUTS.items() if layout.fits and layout.fits(recordings)]
+        found = find_recordings(folder)
+        if not found.recordings:
+            raise _no_dataset(folder, "must hold a dataset", found.others)
+        fitting = [name for name, layout in LAYOUTS.items() if layout.fits and layout.fits(found.recordings)]
+        if fitting == ["unlabelled"] and (inside := folder_of_labels(found.recordings)):
+            raise DatasetError(
+                f"{folder}: must be the dataset's folder, got one that holds folders of recordings in {inside}; "
+                f"give --data {folder / inside}, or --layout unlabelled if they are not named as labels"
+            )
     if len(fitting) > 1:
         raise DatasetError(
             f"{folder}: must have one layout, got a folder that fits {' and '.join(fitting)}; say which with "
@@ -114,9 +126,10 @@ def _refuse_a_level_too_high(folder: Storage) -> None:
                 )
 
 
-def _no_dataset(folder: Storage, rule: str) -> DatasetError:
+def _no_dataset(folder: Storage, rule: str, others: Sequence[str] = ()) -> DatasetError:
+    got = f"only files of no suffix that is decoded ({listed(others, 3)})" if others else "none"
     advice = "name its folder with --data, or lay it out in one of these ways, shown in docs/datasets.md:"
-    error = DatasetError(f"{folder}: {rule}, got none; {advice}")
+    error = DatasetError(f"{folder}: {rule}, got {got}; {advice}")
     shown = [f"{name:<15}{layout.holds:<36}" for name, layout in LAYOUTS.items()]
     error.more = [f"  {''.join(shown[line::_LINES])}".rstrip() for line in range(_LINES)]
     return error

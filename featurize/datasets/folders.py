@@ -9,6 +9,8 @@ A clip is named by its path below DATA; clips are in the order of these names. F
 looked through as well. What counts as train and test is in `listing.SPLITS`.
 """
 
+import posixpath
+
 import pandas as pd
 
 from cache.storage import Storage
@@ -64,6 +66,16 @@ def are_labels(recordings: list[str]) -> bool:
     depth = 1 + (train["part"] != "")
     is_direct = (train["label"] != "") & (train["clip"].str.count("/") == depth)
     return len(_labels(clips)) > 1 and bool(is_direct.all())
+
+
+def folder_of_labels(recordings: list[str]) -> str:
+    """The folder that holds all recordings, where folders in it are labels; "" if there is none.
+
+    >>> folder_of_labels(["birds/Bell/1.wav", "birds/Rain/2.wav"]), folder_of_labels(["may/1.wav", "may/2.wav"])
+    ('birds', '')
+    """
+    inside = posixpath.commonpath(map(posixpath.dirname, recordings))
+    return inside if inside and are_labels([name[len(inside) + 1 :] for name in recordings]) else ""
 
 
 def _labels(clips: pd.DataFrame) -> set[str]:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from cache.storage import Storage
 from common import EarmarkError
-from common.text import listed
+from common.text import escaped, listed
 
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -137,16 +137,40 @@ def check_labels(where: str, labels: pd.Series) -> None:
             )
 
 
+def alike_but_for_case(labels: pd.Series) -> list[str]:
+    """A line for the user where labels differ in case alone: they may be one label, or not.
+
+    >>> alike_but_for_case(pd.Series(["dog", "Rain", "Dog"]))
+    ['different labels that differ in case alone: Dog and dog; write them the same if they are one']
+    """
+    known = pd.Series(sorted(set(labels)), dtype="str")
+    alike = [" and ".join(map(escaped, same)) for _, same in known.groupby(known.str.casefold()) if len(same) > 1]
+    what = f"different labels that differ in case alone: {listed(alike)}"
+    return [f"{what}; write them the same if they are one"] if alike else []
+
+
 def first(found: pd.Series) -> list[int]:
     """The number of the first row that was found, if any."""
     return found.to_numpy().nonzero()[0][:1].tolist()
 
 
 def _parsed(where: str, data: bytes) -> pd.DataFrame:
-    n_columns = re.match(rb"[^\r\n]*", data).group().count(b",") + 1
+    header = re.match(rb"[^\r\n]*", data).group()
+    for separator, name in ((b";", "semicolons"), (b"\t", "tabs")):
+        if separator in header and b"," not in header and b"\x00" not in header:
+            raise DatasetError(f"{where}: columns must be separated by commas, got {name}; save it with commas")
+    n_columns = header.count(b",") + 1
     if n_columns > _MOST_COLUMNS:
         what = f"must have at most {_MOST_COLUMNS:,} columns, got {n_columns:,}"
         raise DatasetError(f"{where}: {what}; leave some out")
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DatasetError(
+            f"{where}: must be a CSV file in UTF-8, got the byte 0x{data[error.start]:02x} in line {line}; "
+            "save it as UTF-8"
+        ) from error
     form = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig", "index_col": False}
     try:
         with warnings.catch_warnings():

@@ -181,6 +181,13 @@ def test_empty_folder_is_refused(tmp_path):
         open_predictions(tmp_path)
 
 
+def test_the_folder_above_predictions_is_refused(make_predictions, tmp_path):
+    make_predictions(tmp_path / "predictions_x")
+    line = r"must be a predictions folder, got one that holds predictions_x; name those$"
+    with pytest.raises(PredictionsError, match=line):
+        open_predictions(tmp_path)
+
+
 def test_folder_of_the_notebook_is_refused(tmp_path):
     np.save(tmp_path / "test_predictions_0.npy", np.ones((5, 4)))
     with pytest.raises(PredictionsError) as refusal:

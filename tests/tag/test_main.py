@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from shutil import copytree
 
 import pandas as pd
 import pytest
@@ -53,11 +54,32 @@ def test_several_recordings_have_a_column_that_names_them(command, sound, tmp_pa
     )
 
 
+def test_a_timeline_without_segments_says_so(command, sound):
+    code, out, err = command(sound, "--timeline", "--threshold", "1")
+    assert code == 0 and len(out.splitlines()) == 1
+    assert "no label has a probability of 1 or more; try a lower --threshold" in err
+
+
+def test_nets_without_a_finished_fold_are_left_out_and_named(trained, sound, tmp_path, capsys):
+    for name, fold in (("predictions_1d_conv", 0), ("predictions_1d_conv", 1), ("predictions_2d_conv", 1)):
+        if not (tmp_path / name).exists():
+            copytree(trained / name, tmp_path / name)
+        (tmp_path / name / f"finished_{fold}.json").unlink()
+    assert main([str(sound), "--work", str(tmp_path)]) == 0
+    err = capsys.readouterr().err
+    assert f"{tmp_path / 'predictions_1d_conv'} is left out: no fold is finished yet" in err
+    assert f"1 recordings by 1 of 2 folds of {tmp_path / 'predictions_2d_conv'}" in err
+    (tmp_path / "predictions_2d_conv" / "finished_0.json").unlink()
+    assert main([str(sound), "--work", str(tmp_path)]) == 2
+    assert "predictions_1d_conv: no fold is finished yet; run train to its end" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "give at least one file or folder to tag"),
         (["x.wav", "--raven", "-"], "--raven needs --timeline, which gives segments; give both"),
+        (["x.wav", "--window", "2"], "--window needs --timeline, which gives segments; give both"),
         (["x.wav", "--csv", "a", "--jsonl", "b"], "give one of --csv, --jsonl, got 2"),
         (["x.wav", "--timeline", "--threshold", "2"], "--threshold must be 0 to 1, got 2.0"),
         (["x.wav", "--timeline", "--window", "1", "--hop", "2"], "--hop must be at most --window, 1 s, or parts"),

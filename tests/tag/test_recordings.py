@@ -25,6 +25,14 @@ def test_what_could_be_sound_and_is_left_out_is_said(tmp_path):
 def test_a_folder_without_recordings_is_refused(tmp_path):
     with pytest.raises(RecordingsError, match=r"must hold recordings \(.*\.wav.*\), got none; name files to tag"):
         find_recordings([tmp_path])
+    (tmp_path / "film.mp4").touch()
+    with pytest.raises(RecordingsError, match=r"must hold recordings \(.*\), got only film.mp4; name files to tag"):
+        find_recordings([tmp_path])
+
+
+def test_a_name_that_is_not_utf8_is_refused():
+    with pytest.raises(RecordingsError, match=r"must be UTF-8, got 'caf\\udce9.wav'; rename it"):
+        find_recordings([Path("caf\udce9.wav")])
 
 
 def test_nothing_to_tag_is_refused():

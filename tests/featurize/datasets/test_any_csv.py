@@ -104,4 +104,6 @@ def test_a_folder_without_any_of_the_recordings_is_refused(folder, refusal):
 
 def test_a_csv_in_another_encoding_is_refused(folder, refusal):
     (folder / "list.csv").write_bytes("file,label\n0.wav,Gerät\n".encode("latin-1"))
-    assert "list.csv: must be a CSV file in UTF-8, no row longer than its header, got" in refusal(folder, **FLAGS)
+    assert "list.csv: must be a CSV file in UTF-8, got the byte 0xe4 in line 2; save it as UTF-8" in refusal(
+        folder, **FLAGS
+    )

@@ -36,7 +36,7 @@ def test_a_name_that_leaves_the_folder_is_refused(folder, refusal, name):
 
 def test_a_csv_in_another_encoding_is_refused(folder, refusal):
     (folder / CSV).write_bytes("filename,category,fold\n0.wav,Gerät,1\n".encode("latin-1"))
-    assert f"{CSV}: must be a CSV file in UTF-8, no row longer than its header, got" in refusal(folder)
+    assert f"{CSV}: must be a CSV file in UTF-8, got the byte 0xe4 in line 2; save it as UTF-8" in refusal(folder)
 
 
 def test_labels_that_differ_in_blanks_alone_are_refused(folder, refusal):

@@ -150,3 +150,12 @@ def test_a_bucket_is_looked_through_as_a_disk_is(folder, bucket, upload, read):
     for name in [*files, ".hidden/x.wav", "Bell/notes.txt"]:
         bucket.write(f"deep/{name}", b"RIFF")
     assert read(str(bucket / "deep")).clips.equals(read(folder).clips)
+
+
+def test_labels_that_differ_in_case_alone_are_named(kaggle, lay_out, tmp_path, read):
+    folder = lay_out("folders", kaggle, tmp_path / "data")
+    assert not read(folder).remarks
+    (folder / "bell").mkdir()
+    (folder / "Bell" / "0.wav").rename(folder / "bell" / "0.wav")
+    line = "different labels that differ in case alone: Bell and bell; write them the same if they are one"
+    assert read(folder).remarks == (line,)

@@ -98,8 +98,14 @@ def test_an_empty_csv_is_refused(folder, refusal):
     assert "must list at least one clip, got none" in refusal(folder, text=b"fname,label\n")
 
 
+@pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs")])
+def test_columns_that_commas_do_not_separate_are_refused(folder, refusal, separator, name):
+    line = f"columns must be separated by commas, got {name}; save it with commas"
+    assert line in refusal(folder, text=f"fname{separator}label\r\n0.wav{separator}dog\r\n".encode())
+
+
 def test_a_csv_in_another_encoding_is_refused(folder, refusal):
-    assert "must be a CSV file in UTF-8, no row longer than its header, got" in refusal(
+    assert "must be a CSV file in UTF-8, got the byte 0xe4 in line 2; save it as UTF-8" in refusal(
         folder, text="fname,label\n0.wav,Gerät\n".encode("latin-1")
     )
 

@@ -50,6 +50,13 @@ def test_a_folder_without_recordings_shows_every_layout_in_four_lines(tmp_path, 
     assert all(any(f" {name} " in line for line in error.value.more) for name in LAYOUTS)
 
 
+def test_a_folder_of_other_sound_files_alone_names_them(tmp_path, refusal):
+    for number in range(5):
+        (tmp_path / f"{number}.m4a").touch()
+    what = "must hold a dataset, got only files of no suffix that is decoded (0.m4a, 1.m4a, 2.m4a and 2 more); name"
+    assert what in refusal(tmp_path)
+
+
 def test_a_layout_without_its_recordings_is_refused(tmp_path, refusal):
     for name in ("folders", "unlabelled"):
         assert f"{tmp_path}: must hold recordings in the layout {name}, got none" in refusal(tmp_path, layout=name)
@@ -60,5 +67,14 @@ def test_the_folder_above_a_dataset_is_refused(kaggle, tmp_path, refusal):
     assert refusal(tmp_path) == line
 
 
+def test_the_folder_above_folders_of_labels_is_refused(kaggle, lay_out, tmp_path, read, refusal):
+    lay_out("folders", kaggle, tmp_path / "mine" / "bells")
+    line = refusal(tmp_path / "mine")
+    assert "must be the dataset's folder, got one that holds folders of recordings in bells; give --data" in line
+    assert line.endswith("mine/bells, or --layout unlabelled if they are not named as labels")
+    assert read(tmp_path / "mine", layout="unlabelled").layout == "unlabelled"
+
+
 def test_a_file_in_the_place_of_the_folder_is_refused(kaggle, refusal):
-    assert "dataset folder must exist, got none" in refusal(kaggle / "train.csv")
+    assert "train.csv: dataset must be a folder, got a file; name its folder" in refusal(kaggle / "train.csv")
+    assert "dataset folder must exist, got none" in refusal(kaggle / "nowhere")
