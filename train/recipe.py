@@ -18,7 +18,7 @@ RECIPES: tuple[RecipeName, ...] = get_args(RecipeName)
 
 def shown(metavar: str, default: str) -> Any:
     """How the help shows a flag that may be left open: its metavar, and in words what it is then."""
-    hint = lambda value: f"(default: {default if value in ('None', '()') else value})"  # noqa: E731
+    hint = lambda value: f"(default: {default if value in ('None', '()', '') else value})"  # noqa: E731
     return arg(metavar=metavar, help_behavior_hint=hint)
 
 

@@ -266,7 +266,10 @@ CHOICE = "give exactly one of --1d, --2d, --both, --all, DIR"
             ["--1d", "--name", "x"],
             "work/x/predictions_1d_conv: there is no predictions folder here; run train first",
         ),
-        (["work"], "work: this folder holds no predictions; run train first"),
+        (
+            ["work"],
+            "work: this folder holds no predictions; give one in it: predictions_1d_conv, predictions_2d_conv",
+        ),
         (
             ["--both", "--optimise", "--weights", "1", "2"],
             "--optimise finds the weights, so give no --weights, got 1 2; leave one out",
