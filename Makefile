@@ -9,6 +9,7 @@ RUN := $(VENV)/bin/python
 DEMO := --work demo/work
 REAL := ../shared/tools/fsd300_dataset.py
 PARALLEL := --numprocesses auto --dist worksteal
+SLOW ?= slow
 EXTRAS := tensorboard dask buckets export bench dev  # what is locked: the other backends are gigabytes
 
 .PHONY: demo guide api test test-slow test-backends bench lint lock pictures clean
@@ -39,7 +40,7 @@ test: $(VENV)/ready
 	$(RUN) -m pytest $(PARALLEL) -m "not slow"
 
 test-slow: $(VENV)/ready
-	$(RUN) -m pytest $(PARALLEL) -m slow
+	$(RUN) -m pytest $(PARALLEL) -m "$(SLOW)"
 
 test-backends: $(VENV)/ready
 	$(RUN) -m pip install --quiet --no-build-isolation --editable '.[backends]'

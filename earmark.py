@@ -38,6 +38,8 @@ def __getattr__(name: str) -> object:
     """Import what a name of this module stands for."""
     if name not in _WHERE:
         raise AttributeError(f"module earmark has no {name}; it has {', '.join(sorted(_WHERE))}")
+    if name == "Tagger" and "keras" not in sys.modules:
+        import_module("train.environment").started_keras()  # quietly
     module = import_module(_WHERE[name])
     return module if name == "plots" else getattr(module, _OWN_NAMES.get(name, name))
 

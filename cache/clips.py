@@ -1,5 +1,6 @@
 """Which clips of a clip table somebody means: by file name or by row, of one split or of both."""
 
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 from functools import cached_property
@@ -50,8 +51,10 @@ class Clips:
             if not -len(self) <= clip < len(self):
                 raise IndexError(f"{self._place}: row of a clip must be 0 to {len(self) - 1:,}, got {clip}")
             rows = [int(clip) % len(self)]
-        else:
+        elif isinstance(clip, str | os.PathLike):
             rows = self._rows.get(str(clip), [])
+        else:
+            raise CacheError(f"{self._place}: a clip must be a name or a row, a whole number, got {clip!r:.100}")
         found = [row for row in rows if split in (None, self.splits.iat[row])]
         if len(found) == 1:
             return found[0]
@@ -67,7 +70,8 @@ class Clips:
         """The rows of some clips, in the order given; int64 [n].
 
         Args:
-            clips: names, rows, a part of the clip table, or a bool for each of its rows; None for all.
+            clips: names, rows, a part of the clip table, or a bool for each of its rows; None for all. Bools of
+                pandas are matched by their index where it has the table's rows in another order.
             split: "train" or "test", which each clip must be in; None for both.
         Raises:
             CacheError, IndexError: as of `row`, or of another length or split.
@@ -81,7 +85,9 @@ class Clips:
             return np.array([self.row(clip, split) for clip in chosen], np.int64)
         if len(chosen) != len(self):
             wanted = f"must have a bool for each of {len(self):,} rows, got {len(chosen):,}"
-            raise CacheError(f"{self._place}: clips {wanted}")
+            raise CacheError(f"{self._place}: clips {wanted}; make them from all of cache.clips, or give rows")
+        if set(chosen.index) == set(self.table.index):
+            chosen = chosen.reindex(self.table.index)
         mask = chosen.fillna(False).to_numpy(bool)
         return np.flatnonzero(mask if split is None else mask & (self.splits == split).to_numpy(bool))
 

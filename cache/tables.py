@@ -109,16 +109,24 @@ def read_manifest(storage: Storage) -> Manifest:
             version = f"{body.get('version')!s:.20}"
             raise CacheError(f"{where}: cache version must be {VERSION}, got {version}; update earmark to read it")
         found = msgspec.convert(body, _Manifest)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if is_older(storage):
             raise CacheError(f"{storage}: {OLDER}") from None
-        raise CacheError(f"{storage}: no cache here; run `python -m featurize` first") from None
+        raise CacheError(f"{storage}: no cache here; {_elsewhere(storage)}") from None
     except CacheError:
         raise
     except (ValueError, OSError) as error:
         raise DamagedError(f"{where}: damaged or foreign; {_REPAIR}") from error
     after = found.next or found
     return Manifest(found.generation, {CLIPS: {found.clips, after.clips}, PLAN: {found.plan, after.plan}})
+
+
+def _elsewhere(storage: Storage) -> str:
+    """Where there is a cache, as somebody who gave the folder above or below it is told."""
+    place = storage.path() if storage.is_local else None
+    near = (place / "cache", place.parent) if place else ()
+    found = next((folder for folder in near if (folder / MANIFEST).is_file()), None)
+    return f"there is one in {found}" if found else "run `python -m featurize` first"
 
 
 def is_older(storage: Storage) -> bool:

@@ -1,7 +1,8 @@
 """Accuracy and MAP@3 of predictions, and the ranking of labels that scores and submissions share.
 
 Here probabilities are float [n_clips, n_labels], and labels_index is int [n_clips], the id of each clip's one right
-label, 0 to n_labels - 1. A score is 0 to 1, and NaN where there are no clips.
+label, 0 to n_labels - 1. A score is 0 to 1, and NaN where there are no clips. Text labels, NaN and arrays of other
+lengths are a ValueError.
 """
 
 import numpy as np
@@ -39,6 +40,18 @@ def map3(probabilities: np.ndarray, labels_index: np.ndarray) -> float:
 
 
 def _mean_score(probabilities: np.ndarray, labels_index: np.ndarray, score_of_rank: np.ndarray) -> float:
+    labels_index = np.asarray(labels_index)
+    if labels_index.shape != (len(probabilities),) or (len(labels_index) and labels_index.dtype.kind not in "iu"):
+        found = f"{labels_index.dtype} of shape {labels_index.shape}"
+        raise ValueError(
+            f"labels_index must be label ids, integers of shape ({len(probabilities)},), got {found}; "
+            "folder.labels_index has those of a predictions folder"
+        )
+    if n_nan := int(np.isnan(probabilities).any(axis=1).sum()):
+        raise ValueError(
+            f"probabilities must be numbers, got NaN in {n_nan:,} of {len(probabilities):,} rows; choose the other "
+            "rows of both arrays, those of a predictions folder by folder.scored"
+        )
     best = best_labels(probabilities, len(score_of_rank))
-    hits = best == np.asarray(labels_index)[:, None]
+    hits = best == labels_index[:, None]
     return float((hits @ score_of_rank[: best.shape[1]]).mean()) if len(best) else float("nan")

@@ -102,6 +102,11 @@ class PredictionsFolder:
     reasons: pd.Series
     config: dict[str, Any]
 
+    def __repr__(self) -> str:
+        folds = f"{self.config['model']}, {len(self.finished)} of {self.n_folds} folds finished"
+        n_clips = f"{len(self.clips_train):,} training and {len(self.clips_test):,} test clips"
+        return f"PredictionsFolder({self.path}: {folds}; {n_clips}, {len(self.labels)} labels)"
+
     @property
     def n_folds(self) -> int:
         """How many folds the folder is to have."""
@@ -337,7 +342,9 @@ def predictions_folders(base: Path) -> list[Path]:
     """
     found = sorted(path for path in base.glob("predictions_*") if path.is_dir())
     if not (paths := [path for path in found if not re.search(r"\.old-\d+$", path.name)]):
-        raise PredictionsError(f"{base}: there are no folders predictions_* here; run train first")
+        itself = (base / "config.json").exists()
+        advice = f"it is itself one, give {base.parent}" if itself else "run train first"
+        raise PredictionsError(f"{base}: there are no folders predictions_* here; {advice}")
     return paths
 
 
@@ -422,9 +429,10 @@ def dataset_difference(expected: PredictionsFolder, found: PredictionsFolder) ->
 def binding_differences(expected: PredictionsFolder, found: PredictionsFolder) -> list[str]:
     """Why folds of two folders do not belong together; empty where they do.
 
-    Causes come before what follows from them, and only the first kind that differs is given: settings, model,
-    number of folds and seed, then labels and clips, then each clip's fold, then parameters and stores. Everything
-    else in a configuration (versions, revision, times) is for information and may differ, and so may test labels.
+    Causes come before what follows from them, and only the first kind that differs is given: settings, model
+    and seed, then the number of folds, then labels and clips, then each clip's fold, then parameters and stores.
+    Everything else in a configuration (versions, revision, times) is for information and may differ; so may test
+    labels.
     """
     return _differences(_binding(expected), _binding(found))
 
@@ -441,7 +449,8 @@ def _dataset(folder: PredictionsFolder) -> dict[str, list[str]]:
 def _binding(folder: PredictionsFolder) -> dict[str, dict[str, Any] | list[str]]:
     config = folder.config
     return {
-        "run": config.get("settings", {}) | {name: config.get(name) for name in ("model", "n_folds", "seed")},
+        "run": config.get("settings", {}) | {name: config.get(name) for name in ("model", "seed")},
+        "folds": {"n_folds": config.get("n_folds")},
         **_dataset(folder),
         "fold of folds.csv": _fold_words(folder),
         "input": {name: config.get(name) for name in ("n_parameters", "stores")},
@@ -457,7 +466,10 @@ def _differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
         return [_row_difference(name, expected[name], found[name])]
     old, new = dict(_flat(expected[name])), dict(_flat(found[name]))
     pairs = {name: (old.get(name, NOTHING), new.get(name, NOTHING)) for name in {**old, **new}}
-    return [f"{name} must be {short(a)}, got {short(b)}" for name, (a, b) in pairs.items() if a != b]
+    words = {"net_file_checksum": "the file of the net was changed since"}  # its checksums tell nobody anything
+    return [
+        words.get(name, f"{name} must be {short(a)}, got {short(b)}") for name, (a, b) in pairs.items() if a != b
+    ]
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

@@ -170,7 +170,7 @@ def main(arguments: list[str] | None = None) -> int:
         if kind in ("audacity", "raven") and len(paths) > 1:
             raise RecordingsError(f"--{kind} must be given one recording, got {len(paths)}; tag them one by one")
         check_backend()
-        # predicts in half the time where TensorFlow leaves it off; numbers differ by 1e-8, no more than by batch size
+        # half the time where TensorFlow leaves them off; the numbers differ by 1e-8
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
         started_keras()
         return _tag(command, settings, paths, kind, place)

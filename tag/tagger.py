@@ -17,6 +17,7 @@ import soundfile as sf
 
 from cache import Cache, Status
 from common import EarmarkError
+from common.text import listed
 from ensemble import PredictionsError, open_predictions
 from ensemble.calibration import fit_temperature, reliability_table, tempered, tempered_out_of_fold
 from ensemble.combine import combined_oof, geometric_mean, refuse_misfits
@@ -28,7 +29,15 @@ from tag.timeline import Timeline, segments, window_starts
 
 N_BEST = 3
 _DEFAULT = Timeline()
+_MOST_CHANNELS = 1024  # libsndfile's
 _N_BINS = 10  # of probabilities, for how often one like it was right
+
+
+def _paths(paths: Iterable[Path | str], what: str) -> list[Path]:
+    """Paths from a list of them; a text alone is refused, which would be a list of its letters."""
+    if isinstance(paths, str | Path):
+        raise RecordingsError(f"{what} must be a list of paths, got {str(paths)!r:.100}; put it in brackets")
+    return list(map(Path, paths))
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,10 @@ class Tagger:
         self.nets, self.weights, self.labels = list(nets), list(weights), nets[0].folder.labels
         self.calibrated, self.left_out = calibrated, list(left_out)
 
+    def __repr__(self) -> str:
+        nets = listed(f"{net.folder.path.name} ({len(net.folder.finished)})" for net in self.nets)
+        return f"Tagger({len(self.labels)} labels; folds of {nets})"
+
     @classmethod
     def open(
         cls,
@@ -80,7 +93,7 @@ class Tagger:
         Raises:
             PredictionsError: no folder, one that cannot be used or is of another dataset, or wrong weights.
         """
-        there = list(map(Path, runs)) or predictions_folders(Path(work) / name)
+        there = _paths(runs, "runs") or predictions_folders(Path(work) / name)
         paths = [path for path in there if runs or any(path.glob("finished_*.json"))] or there
         folders = [open_predictions(path) for path in paths]
         refuse_misfits(folders)
@@ -127,10 +140,23 @@ class Tagger:
 
         Args:
             samples: float [n_samples] or [n_samples, n_channels], full scale is 1. sample_rate: Hz.
+        Raises:
+            RecordingsError: samples of another type or shape, or no such sample rate.
         """
+        samples = np.asarray(samples)
+        n_channels = samples.shape[1] if samples.ndim == 2 else 1
+        if samples.dtype.kind != "f" or samples.ndim not in (1, 2) or not 1 <= n_channels <= _MOST_CHANNELS:
+            raise RecordingsError(
+                "samples must be floats of full scale 1, [n_samples] or [n_samples, n_channels], got "
+                f"{samples.dtype} of shape {samples.shape}; divide int16 by 32,768, and put channels last"
+            )
+        if sample_rate != int(sample_rate) or not 1 <= sample_rate < 2**31:
+            raise RecordingsError(
+                f"sample_rate must be a whole number of Hz, 1 or more, got {sample_rate}; correct it"
+            )
         with TemporaryDirectory(prefix="earmark-") as folder:
             path = Path(folder, "samples.wav")
-            sf.write(path, np.asarray(samples, np.float32), sample_rate, subtype="FLOAT")
+            sf.write(path, samples.astype(np.float32), int(sample_rate), subtype="FLOAT")
             return self.files([path]).drop(columns="recording")
 
     def tagged(self, paths: Iterable[Path | str], begin: Begin = silent) -> Tagged:
@@ -198,7 +224,7 @@ class Tagger:
     @contextmanager
     def _featurized(self, paths: Iterable[Path | str], begin: Begin) -> Iterator[tuple[Cache, pd.DataFrame]]:
         """The cache of recordings, and its recordings: recording, seconds, problem, failed (bool)."""
-        paths = list(dict.fromkeys(map(Path, paths)))
+        paths = list(dict.fromkeys(_paths(paths, "paths")))
         specifications = list({net.specification.name: net.specification for net in self.nets}.values())
         with TemporaryDirectory(prefix="earmark-") as folder:
             cache, reasons = featurized(paths, specifications, Path(folder), begin)

@@ -16,6 +16,11 @@ def test_every_name_stands_for_something_and_imports_no_keras(name):
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
+def test_the_tagger_is_imported_quietly():
+    done = subprocess.run([sys.executable, "-c", "import earmark; earmark.Tagger"], capture_output=True, cwd=ROOT)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
 def test_another_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="module earmark has no Tager; it has Tagger, Timeline, load_pred"):
         _ = earmark.Tager

@@ -65,3 +65,16 @@ def test_bools_of_another_number_and_other_splits_are_refused(clips):
         clips.rows([True, False])
     with pytest.raises(CacheError, match=r'split must be "train", "test" or None, got \'dev\''):
         clips.rows(split="dev")
+
+
+def test_bools_of_pandas_are_matched_by_their_index(clips):
+    ordered = clips.table.sort_values("slot")
+    assert clips.rows(ordered["clip"] == "a.wav").tolist() == [0]
+    by_name = clips.table.set_index("clip")
+    assert clips.rows(by_name["slot"] == 4).tolist() == [0]
+
+
+@pytest.mark.parametrize("clip", [1.0, None, [0, 1], slice(0, 3)])
+def test_what_is_neither_a_name_nor_a_row_is_refused(clips, clip):
+    with pytest.raises(CacheError, match=r"work/cache: a clip must be a name or a row, a whole number, got "):
+        clips.row(clip)

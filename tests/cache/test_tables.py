@@ -117,6 +117,15 @@ def test_no_cache_is_said(tmp_path):
         read_tables(LocalStorage(tmp_path / "nowhere"))
 
 
+@pytest.mark.parametrize("given", [".", "cache/raw-16000.zarr", "cache/clips.parquet"])
+def test_a_cache_that_is_near_is_named(tmp_path, given):
+    (tmp_path / "cache").mkdir()
+    for name in (MANIFEST, CLIPS):
+        (tmp_path / "cache" / name).touch()
+    with pytest.raises(CacheError, match=rf"no cache here; there is one in {tmp_path}/cache$"):
+        read_tables(LocalStorage(tmp_path / given))
+
+
 @pytest.mark.parametrize("there", ["copies/x", CLIPS, PLAN])
 def test_a_cache_of_an_older_version_is_refused(tmp_path, there):
     LocalStorage(tmp_path).write(there, b"")

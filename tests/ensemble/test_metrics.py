@@ -64,3 +64,23 @@ def test_fewer_labels_than_asked_gives_all():
 
 def test_no_clips_give_no_rows():
     assert best_labels(np.empty((0, 5))).shape == (0, 3)
+
+
+@pytest.mark.parametrize("score", [accuracy, map3])
+def test_text_labels_and_arrays_of_other_lengths_are_refused(score):
+    probabilities = np.array([[0.6, 0.4], [0.3, 0.7]])
+    with pytest.raises(
+        ValueError, match=r"labels_index must be label ids, integers of shape \(2,\), got <U4 of shape"
+    ):
+        score(probabilities, np.array(["Bark", "Bell"]))
+    with pytest.raises(
+        ValueError, match=r"integers of shape \(2,\), got int64 of shape \(3,\); folder\.labels_index"
+    ):
+        score(probabilities, np.array([0, 1, 1]))
+
+
+@pytest.mark.parametrize("score", [accuracy, map3])
+def test_clips_without_a_prediction_are_refused(score):
+    probabilities = np.array([[0.6, 0.4], [np.nan, np.nan]])
+    with pytest.raises(ValueError, match=r"must be numbers, got NaN in 1 of 2 rows; .* by folder\.scored"):
+        score(probabilities, np.array([0, 1]))

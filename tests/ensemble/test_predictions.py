@@ -13,7 +13,13 @@ from filelock import FileLock
 
 from ensemble import PredictionsError, create_predictions, move_aside, open_predictions
 from ensemble.metrics import accuracy, map3
-from ensemble.predictions import binding_differences, dataset_difference, folder_of, read_description
+from ensemble.predictions import (
+    binding_differences,
+    dataset_difference,
+    folder_of,
+    predictions_folders,
+    read_description,
+)
 from ensemble.table import folder_row
 
 ASIDE = "use the same ones, another --name, or --force, which moves this folder aside"
@@ -186,6 +192,24 @@ def test_the_folder_above_predictions_is_refused(make_predictions, tmp_path):
     line = r"must be a predictions folder, got one that holds predictions_x; name those$"
     with pytest.raises(PredictionsError, match=line):
         open_predictions(tmp_path)
+
+
+def test_a_predictions_folder_in_place_of_work_is_named_as_such(tmp_path, make_predictions):
+    make_predictions(tmp_path / "predictions_a")
+    with pytest.raises(
+        PredictionsError, match=rf"no folders predictions_\* here; it is itself one, give {tmp_path}$"
+    ):
+        predictions_folders(tmp_path / "predictions_a")
+
+
+def test_a_folder_shows_what_it_is_about(tmp_path, make_predictions):
+    shown = repr(make_predictions(tmp_path / "p", finish=[0]))
+    assert shown.startswith(f"PredictionsFolder({tmp_path}/p: conv1d, 1 of 3 folds finished; ")
+    assert "\n" not in shown
+
+
+def test_folds_of_another_number_are_named_once(differences):
+    assert differences(config={"settings": {"folds": 3}, "n_folds": 3})[-1] == "folds must be nothing, got 3"
 
 
 def test_folder_of_the_notebook_is_refused(tmp_path):
@@ -483,9 +507,9 @@ def test_every_differing_setting_is_named(differences):
 def test_seed_model_and_folds_are_binding(differences):
     assert differences(config={"seed": 7, "model": "conv2d", "n_folds": 10}) == [
         "model must be 'conv1d', got 'conv2d'",
-        "n_folds must be 3, got 10",
         "seed must be 1001, got 7",
     ]
+    assert differences(config={"n_folds": 10}) == ["n_folds must be 3, got 10"]
 
 
 def test_parameters_and_stores_are_binding(differences):

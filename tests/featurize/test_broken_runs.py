@@ -61,7 +61,7 @@ needs_mounts = pytest.mark.skipif(not can_mount(), reason="needs the right to mo
 
 
 def slow(*values):
-    return pytest.param(*values, marks=pytest.mark.slow)
+    return pytest.param(*values, marks=(pytest.mark.slow, pytest.mark.long))
 
 
 @pytest.fixture

@@ -39,10 +39,12 @@ def test_killed_at_every_write(three_clips, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_killed_at_every_write_of_every_kind(every_kind, tmp_path):
     assert kills("writes", every_kind, tmp_path, 1) > 80
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_killed_at_fifty_random_moments(every_kind, tmp_path):
     kills("moments", every_kind, tmp_path, 50, 1)

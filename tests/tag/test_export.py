@@ -92,7 +92,7 @@ def test_a_program_without_our_code_gets_the_probabilities_of_tag(train_net, tmp
         ("conv1d", {}),
         ("conv2d", {"features": "logmel"}),
         ("conv2d", {"features": "mfcc", "preset": "notebook"}),  # one crop, and statistics by position
-        ("mobilenet", {"features": "logmel"}),
+        pytest.param("mobilenet", {"features": "logmel"}, marks=pytest.mark.long),
     ],
 )
 def test_every_net_gives_the_probabilities_of_tag_in_every_format(train_net, tmp_path, suffix, model, changes):

@@ -41,8 +41,8 @@ def test_test_clips_get_the_runs_own_test_predictions(train_net, recordings, mod
         ("conv2d", {"features": "mfcc", "preset": "notebook"}),
         ("conv2d", {"features": "logmel"}),
         ("mobilenet", {"features": "logmel"}),
-        (OWN, {"features": "raw"}),
-        (OWN, {"features": "logmel"}),
+        pytest.param(OWN, {"features": "raw"}, marks=pytest.mark.long),
+        pytest.param(OWN, {"features": "logmel"}, marks=pytest.mark.long),
     ],
 )
 def test_every_net_gives_the_runs_own_test_predictions(train_net, recordings, model, changes):
@@ -156,3 +156,30 @@ def test_progress_is_shown_of_decoding_and_of_predicting(trained, recordings):
     tagger.tagged([path], begin)
     assert [step for step, *_ in steps] == ["decode", "tag"] * 2
     assert all(done == pytest.approx(total) for _, total, done in steps)
+
+
+@pytest.mark.parametrize(
+    ("samples", "sample_rate", "says"),
+    [
+        (np.zeros(9, np.int16), 16000, r"floats of full scale 1, .* got int16 of shape \(9,\); divide int16"),
+        (np.zeros((2, 44100)), 16000, r"got float64 of shape \(2, 44100\); .* put channels last"),
+        (np.zeros(9), 0, "sample_rate must be a whole number of Hz, 1 or more, got 0"),
+        (np.zeros(9), 44100.5, r"sample_rate must be a whole number of Hz, 1 or more, got 44100\.5"),
+    ],
+)
+def test_samples_that_are_no_waveform_are_refused(trained, samples, sample_rate, says):
+    with pytest.raises(RecordingsError, match=says):
+        Tagger.open(trained)(samples, sample_rate)
+
+
+def test_a_path_that_is_in_no_list_is_refused(trained):
+    with pytest.raises(RecordingsError, match=r"paths must be a list of paths, got 'a\.wav'; put it in brackets"):
+        Tagger.open(trained).files("a.wav")
+    with pytest.raises(RecordingsError, match="runs must be a list of paths, got 'work'; put it in brackets"):
+        Tagger.open(runs="work")
+
+
+def test_a_tagger_shows_its_folders(trained):
+    assert (
+        repr(Tagger.open(trained)) == "Tagger(3 labels; folds of predictions_1d_conv (2), predictions_2d_conv (2))"
+    )

@@ -107,6 +107,7 @@ def test_a_fold_gives_the_same_predictions_again_and_whatever_came_before_it(fit
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("model", "changes"), [("conv1d", {"seconds": 0.5}), ("conv2d", {})])
 def test_the_notebooks_nets_give_the_same_predictions_again(fit, model, changes):
     _same_again(fit, model, epochs=2, **changes)

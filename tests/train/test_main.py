@@ -256,6 +256,7 @@ def test_a_wrong_file_is_one_line_and_exits_2(command, tmp_path, text, message):
 
 def test_the_help_shows_the_recipes_values(command):
     assert "(default: 64)" not in command("--help")[1]
+    assert "(default: )" not in command("--help")[1]
     said = " ".join(re.sub("[│╭╰─╮╯]", " ", command("conv1d", "--recipe", "notebook", "--help")[1]).split())
     for flag, value in [
         ("--batch-size INT", "64"),

@@ -97,7 +97,7 @@ def test_folds_of_two_versions_of_the_file_are_refused(write_net, train, untrain
     assert re.fullmatch("[0-9a-f]{16}", folder.config["settings"]["net_file_checksum"])
     assert folder.config["model"] == "my_nets.py:my_net"
     write_net(HEAD, NET, "    # another\n", END)
-    message = r"net_file_checksum must be '\w{16}', got '\w{16}'; use the same ones, another --name, or --force"
+    message = "the file of the net was changed since; use the same ones, another --name, or --force"
     with pytest.raises(PredictionsError, match=message):
         train(name, **settings)
     assert train(name, **settings, name="other").finished == [0, 1]

@@ -112,8 +112,9 @@ class Validation(keras.callbacks.Callback):
         with _ema_weights(self.model):
             probabilities = self._predict(self.model)
             logs["val_loss"] = cross_entropy(probabilities, self._label_ids)
-            logs["val_accuracy"] = accuracy(probabilities, self._label_ids)
-            logs["val_map3"] = map3(probabilities, self._label_ids)
+            finite = np.nan_to_num(probabilities)  # ErrorOnNaN tells of a loss that is not
+            logs["val_accuracy"] = accuracy(finite, self._label_ids)
+            logs["val_map3"] = map3(finite, self._label_ids)
             if self._state.improved(epoch + 1, logs["val_loss"]) and self._best is not None:
                 save_model(self.model, self._best)
         if self._state.out_of_patience(self._patience):
