@@ -82,7 +82,10 @@ def main() -> None:
     if name not in COMMANDS:
         print(f"earmark: command must be one of {names}, got {name!r}; see earmark --help", file=sys.stderr)
         raise SystemExit(2)
-    sys.path[:] = [path for path in sys.path if path not in ("", str(Path.cwd()))] + [""]
+    root, here = str(Path(__file__).parent), ("", str(Path.cwd()))
+    path = [place for place in sys.path if place not in here]
+    # the packages of an editable install lie in none of these places, and would be found after the current folder's
+    sys.path[:] = [*path, *([] if root in path else [root]), ""]
     refuse_hidden_packages()
     runpy.run_module(name, run_name="__main__", alter_sys=True)
 

@@ -53,6 +53,16 @@ def test_the_installed_command_works_beside_a_users_own_files(folder):
     assert done.returncode == 2 and "work/cache" in done.stderr
 
 
+def test_the_command_of_an_editable_install_works_beside_a_users_own_files(folder):
+    load = f"spec = util.spec_from_file_location('earmark', {str(ROOT / 'earmark.py')!r})"
+    code = f"import sys; from importlib import util; {load}; m = util.module_from_spec(spec); "
+    code += "sys.modules['earmark'] = m; spec.loader.exec_module(m); m.main()"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-c", code, "cache", "ls"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and "work/cache" in done.stderr
+
+
 def test_a_package_that_a_users_file_hides_is_one_line(folder):
     done = _run(folder, "featurize", "--help", module=True)
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
